@@ -1,0 +1,39 @@
+"""The operators under every model: tensors in, tensors out, no knowledge of datasets or training.
+
+========================  =====================================  ==========================
+what the paper calls it   operator                               folder
+========================  =====================================  ==========================
+eq. 2, 3  LightGCN        :func:`propagate`                      ``kernels/propagate``
+eq. 4     graph convol.   :func:`spmm`                           ``kernels/spmm``
+eq. 6-8   MDA, MSA, NLT   :func:`node_losses`                    ``kernels/node_losses``
+eq. 7     contrastive     :func:`infonce`                        ``kernels/infonce``
+eq. 5, 9, 10  BPR         :func:`bpr`                            ``kernels/bpr``
+ranking                   :func:`topk`                           ``kernels/topk``
+training triples          :func:`sample_negatives`               ``kernels/negatives``
+========================  =====================================  ==========================
+
+Each folder has the same furniture: ``reference.py`` is the frozen ground truth in plain PyTorch, ``cpu.py`` the CPU
+path with its own backward, and ``__init__.py`` the public function that checks its arguments and asks
+:mod:`mde_fast.kernels.dispatch` which one runs.
+"""
+
+from .bpr import bpr
+from .csr import CSRGraph
+from .infonce import infonce
+from .negatives import NegativeTable, sample_negatives
+from .node_losses import node_losses
+from .propagate import propagate
+from .spmm import spmm
+from .topk import topk
+
+__all__ = [
+    "CSRGraph",
+    "NegativeTable",
+    "bpr",
+    "infonce",
+    "node_losses",
+    "propagate",
+    "sample_negatives",
+    "spmm",
+    "topk",
+]

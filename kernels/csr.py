@@ -1,0 +1,150 @@
+"""A sparse matrix in compressed rows, as every operator takes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(eq=False)
+class CSRGraph:
+    """A sparse (rows, columns) matrix; row r holds the neighbours that node r receives messages from.
+
+    Attributes:
+        rowptr: (rows + 1,) int32 or int64; the edges of row r are ``rowptr[r]:rowptr[r + 1]``.
+        columns: (edges,) of the same dtype.
+        shape: (rows, columns).
+        values: (edges,) float edge values, or None when every edge has the value ``constant``.
+        constant: the value of every edge when ``values`` is None.
+        symmetric: the matrix equals its transpose, so a backward pass may use it as it is.
+    """
+
+    rowptr: Tensor
+    columns: Tensor
+    shape: tuple[int, int]
+    values: Tensor | None = None
+    constant: float = 1.0
+    symmetric: bool = False
+    _cache: dict = field(default_factory=dict, repr=False)
+
+    def __post_init__(self):
+        rows, _ = self.shape
+        if self.rowptr.shape != (rows + 1,):
+            raise ValueError(f"rowptr has shape {tuple(self.rowptr.shape)}, expected ({rows + 1},) for {rows} rows")
+        if self.rowptr.dtype not in (torch.int32, torch.int64) or self.columns.dtype != self.rowptr.dtype:
+            raise TypeError(
+                f"rowptr and columns must share one of int32 and int64, got {self.rowptr.dtype} and {self.columns.dtype}"
+            )
+        if self.values is not None and self.values.shape != self.columns.shape:
+            raise ValueError(f"{tuple(self.values.shape)} values for {tuple(self.columns.shape)} columns")
+        if self.symmetric and self.shape[0] != self.shape[1]:
+            raise ValueError(f"a {self.shape[0]} x {self.shape[1]} matrix cannot be symmetric")
+
+    @classmethod
+    def from_scipy(cls, matrix, *, constant: float | None = None, symmetric: bool = False) -> CSRGraph:
+        """Take over a scipy sparse matrix; with ``constant`` its values are dropped and every edge has that value."""
+        matrix = matrix.tocsr()
+        matrix.sort_indices()
+        index = np.int32 if matrix.nnz < 2**31 and max(matrix.shape) < 2**31 else np.int64
+        return cls(
+            rowptr=torch.from_numpy(matrix.indptr.astype(index)),
+            columns=torch.from_numpy(matrix.indices.astype(index)),
+            shape=tuple(matrix.shape),
+            values=None if constant is not None else torch.from_numpy(np.ascontiguousarray(matrix.data)),
+            constant=1.0 if constant is None else constant,
+            symmetric=symmetric,
+        )
+
+    @property
+    def num_edges(self) -> int:
+        return self.columns.numel()
+
+    @property
+    def device(self) -> torch.device:
+        return self.rowptr.device
+
+    def _cached(self, key, make):
+        if key not in self._cache:
+            self._cache[key] = make()
+        return self._cache[key]
+
+    def degrees(self) -> Tensor:
+        """(rows,) number of edges of each row."""
+        return self._cached("degrees", lambda: self.rowptr.diff())
+
+    def rows(self) -> Tensor:
+        """(edges,) the row that each edge belongs to."""
+
+        def make():
+            rows = torch.arange(self.shape[0], device=self.device, dtype=self.rowptr.dtype)
+            return rows.repeat_interleave(self.degrees(), output_size=self.num_edges)
+
+        return self._cached("rows", make)
+
+    def edge_values(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """(edges,) the value of each edge, written out."""
+
+        def make():
+            if self.values is not None:
+                return self.values.to(dtype)
+            return torch.full((self.num_edges,), self.constant, dtype=dtype, device=self.device)
+
+        return self._cached(("edge_values", dtype), make)
+
+    def inverse_sqrt_degrees(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """(rows,) D^-1/2 of eq. 2; 0 for an isolated node."""
+
+        def make():
+            degrees = self.degrees().to(dtype)
+            return torch.where(degrees > 0, degrees.rsqrt(), torch.zeros_like(degrees))
+
+        return self._cached(("inverse_sqrt_degrees", dtype), make)
+
+    def normalised_values(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """(edges,) d_r^-1/2 d_c^-1/2, the edge values of D^-1/2 A D^-1/2 (eq. 2), for square graphs."""
+
+        def make():
+            scale = self.inverse_sqrt_degrees(dtype)
+            return scale[self.rows().long()] * scale[self.columns.long()]
+
+        return self._cached(("normalised_values", dtype), make)
+
+    def transpose_order(self) -> Tensor:
+        """(edges,) edge numbers sorted by column, rows ascending within one: ``values[order]`` are the transpose's."""
+        return self._cached("transpose_order", lambda: torch.argsort(self.columns, stable=True))
+
+    def transpose(self) -> CSRGraph:
+        """The transposed matrix, built once; a symmetric one is its own."""
+        if self.symmetric:
+            return self
+
+        def make():
+            order = self.transpose_order()
+            counts = torch.bincount(self.columns.long(), minlength=self.shape[1])
+            rowptr = torch.zeros(self.shape[1] + 1, dtype=torch.int64, device=self.device)
+            torch.cumsum(counts, 0, out=rowptr[1:])
+            return CSRGraph(
+                rowptr=rowptr.to(self.rowptr.dtype),
+                columns=self.rows()[order],
+                shape=(self.shape[1], self.shape[0]),
+                values=None if self.values is None else self.values[order],
+                constant=self.constant,
+            )
+
+        return self._cached("transpose", make)
+
+    def to(self, device) -> CSRGraph:
+        """The same graph on another device; what was cached is made there again when asked for."""
+        if torch.device(device) == self.device:
+            return self
+        return CSRGraph(
+            rowptr=self.rowptr.to(device),
+            columns=self.columns.to(device),
+            shape=self.shape,
+            values=None if self.values is None else self.values.to(device),
+            constant=self.constant,
+            symmetric=self.symmetric,
+        )

@@ -1,0 +1,79 @@
+"""Exact uniform negatives: one draw per positive, nothing to reject, no loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..dispatch import use_reference
+from .reference import sample_negatives_reference
+
+__all__ = ["NegativeTable", "sample_negatives"]
+
+
+@dataclass(eq=False)
+class NegativeTable:
+    """What a draw needs to land on an item that a user has not trained on.
+
+    Order the C candidates by id and let a user's own be at places p_0 < p_1 < ... among them. The r-th candidate that
+    is not the user's lies at place r + t where t counts the own ones with p_j - j <= r: one binary search.
+
+    Attributes:
+        candidates: (C,) int64 item ids that may be drawn, ascending.
+        rowptr: (users + 1,) int64 into ``keys``.
+        keys: (interactions,) int64, ``user * (C + 1) + p_j - j``, ascending as a whole.
+    """
+
+    candidates: Tensor
+    rowptr: Tensor
+    keys: Tensor
+
+    @classmethod
+    def build(cls, users: Tensor, items: Tensor, num_users: int, num_items: int) -> NegativeTable:
+        """From TRAIN interactions (n,), (n,): candidates are the items seen in train, a user's own are excluded.
+
+        Raises:
+            ValueError: a user has trained on every candidate, so no negative exists.
+        """
+        users, items = users.long(), items.long()
+        pairs = torch.unique(users * num_items + items)
+        users, items = pairs // num_items, pairs % num_items
+        candidates, places = torch.unique(items, return_inverse=True)
+        counts = torch.bincount(users, minlength=num_users)
+        full = torch.nonzero(counts >= candidates.numel()).flatten()
+        if candidates.numel() == 0:
+            raise ValueError("no training interactions, so no item to draw as a negative")
+        if full.numel():
+            raise ValueError(f"user {int(full[0])} has trained on all {candidates.numel()} items: no negative exists")
+        rowptr = torch.zeros(num_users + 1, dtype=torch.int64, device=users.device)
+        torch.cumsum(counts, 0, out=rowptr[1:])
+        own = torch.arange(users.numel(), device=users.device) - rowptr[users]
+        return cls(candidates=candidates, rowptr=rowptr, keys=users * (candidates.numel() + 1) + places - own)
+
+    def to(self, device) -> NegativeTable:
+        return NegativeTable(self.candidates.to(device), self.rowptr.to(device), self.keys.to(device))
+
+
+def sample_negatives(table: NegativeTable, users: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """One item for each user, uniform over the candidates that the user has not trained on (BPR, eq. 9).
+
+    Args:
+        table: from :meth:`NegativeTable.build`.
+        users: (B,) integer.
+        generator: on the users' device; the same state gives the same items.
+
+    Returns:
+        (B,) int64 item ids.
+    """
+    users = users.long()
+    # 63 random bits modulo a catalogue's size: uniform up to one part in 10^12.
+    bits = torch.randint(0, 2**63 - 1, users.shape, generator=generator, device=users.device)
+    if use_reference():
+        return sample_negatives_reference(table, users, bits)
+    count = table.candidates.numel()
+    start = table.rowptr[users]
+    draw = bits % (count - (table.rowptr[users + 1] - start))
+    before = torch.searchsorted(table.keys, users * (count + 1) + draw, right=True) - start
+    return table.candidates[draw + before]

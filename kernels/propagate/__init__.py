@@ -1,0 +1,42 @@
+"""LightGCN message passing with its layers combined, equations 2 and 3."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..csr import CSRGraph
+from ..dispatch import use_reference
+from .cpu import PropagateFunction
+from .reference import propagate_reference
+
+__all__ = ["propagate"]
+
+
+def propagate(graph: CSRGraph, x: Tensor, *, layers: int = 2, combine: str = "mean") -> Tensor:
+    """Mean (or sum) over l = 0..layers of ``(D^-1/2 A D^-1/2)^l x`` (paper, eqs. 2 and 3).
+
+    Edge weights follow from the degrees; the graph's own values are not used. An isolated node keeps only layer 0.
+
+    Args:
+        graph: A, (N, N), symmetric; for a user-item graph N = users + items.
+        x: (N, D), floating point; modalities stand side by side in D.
+        layers: number of products, 0 or more.
+        combine: ``mean`` or ``sum`` over the layers + 1 terms.
+
+    Returns:
+        (N, D) in x's dtype.
+
+    Raises:
+        ValueError: a graph that is not symmetric, a shape that does not match it, or an option out of range.
+    """
+    if not graph.symmetric:
+        raise ValueError("propagate needs a symmetric graph; for others use spmm layer by layer")
+    if x.ndim != 2 or x.shape[0] != graph.shape[0]:
+        raise ValueError(f"x has shape {tuple(x.shape)}, a graph of shape {graph.shape} needs ({graph.shape[0]}, D)")
+    if layers < 0:
+        raise ValueError(f"layers={layers}: must be 0 or more")
+    if combine not in ("mean", "sum"):
+        raise ValueError(f"combine={combine!r}: choose mean or sum")
+    if use_reference():
+        return propagate_reference(graph, x, layers, combine)
+    return PropagateFunction.apply(graph, x, layers, combine)

@@ -1,0 +1,55 @@
+"""Full-catalogue ranking: score, mask what was seen, select."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..csr import CSRGraph
+from ..dispatch import use_reference
+from .cpu import topk_torch
+from .reference import topk_reference
+
+__all__ = ["topk"]
+
+
+@torch.no_grad()
+def topk(
+    user_vectors: Tensor,
+    item_vectors: Tensor,
+    k: int,
+    *,
+    users: Tensor | None = None,
+    seen: CSRGraph | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The k items with the largest inner product for each user, without the full score matrix in memory.
+
+    Equal scores are ranked by ascending item id.
+
+    Args:
+        user_vectors: (U, D). item_vectors: (I, D).
+        k: 1 or more; at most I are returned.
+        users: (B,) integer rows to rank for; all of them when None.
+        seen: (U, I) graph of items never to return, usually the train interactions.
+
+    Returns:
+        scores: (B, min(k, I)), descending; -inf where a user has fewer than k items left.
+        items: (B, min(k, I)) int64; -1 there.
+
+    Raises:
+        ValueError: shapes that do not match, or k < 1.
+    """
+    if user_vectors.ndim != 2 or item_vectors.ndim != 2 or user_vectors.shape[1] != item_vectors.shape[1]:
+        raise ValueError(
+            f"user_vectors {tuple(user_vectors.shape)} and item_vectors {tuple(item_vectors.shape)} "
+            "must be (U, D) and (I, D)"
+        )
+    if k < 1:
+        raise ValueError(f"k={k}: must be 1 or more")
+    shape = (user_vectors.shape[0], item_vectors.shape[0])
+    if seen is not None and tuple(seen.shape) != shape:
+        raise ValueError(f"seen has shape {tuple(seen.shape)}, expected {shape}")
+    if users is None:
+        users = torch.arange(shape[0], device=user_vectors.device)
+    implementation = topk_reference if use_reference() else topk_torch
+    return implementation(user_vectors, item_vectors, users.long(), min(k, shape[1]), seen)

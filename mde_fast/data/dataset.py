@@ -1,0 +1,148 @@
+"""The one shape that every source of data takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse
+import xxhash
+
+from ..errors import InputError
+
+REAL, STAND_IN, STAND_IN_FEATURES = "real", "stand-in", "stand-in features"
+
+
+@dataclass(frozen=True)
+class Split:
+    """User-item pairs of one split: ``users`` (n,) and ``items`` (n,), int64 row numbers."""
+
+    users: np.ndarray
+    items: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def where(self, keep: np.ndarray) -> Split:
+        return Split(self.users[keep], self.items[keep])
+
+    def matrix(self, num_users: int, num_items: int) -> scipy.sparse.csr_matrix:
+        """(U, I) matrix with a one for each pair, columns ascending in each row."""
+        ones = np.ones(len(self), dtype=np.float32)
+        matrix = scipy.sparse.csr_matrix((ones, (self.users, self.items)), shape=(num_users, num_items))
+        matrix.sum_duplicates()
+        matrix.data[:] = 1
+        return matrix
+
+
+@dataclass(frozen=True)
+class InteractionDataset:
+    """Interactions split three ways, item features per modality, and the ids that the outside world uses.
+
+    Attributes:
+        name: what the user called it.
+        data: ``real``, ``stand-in`` or ``stand-in features``; every result repeats it.
+        train, valid, test: the splits. Pairs are unique within each; users of ``valid`` and ``test`` have a training
+            interaction (protocol of MMRec).
+        features: modality name -> (items, F_m) floating point, in a fixed order. May be empty.
+        user_ids, item_ids: external id of each row, (U,) and (I,), of any type that sorts.
+        notes: lines for the person who runs this: what was dropped, how the split was made.
+    """
+
+    name: str
+    data: str
+    num_users: int
+    num_items: int
+    train: Split
+    valid: Split
+    test: Split
+    features: dict[str, np.ndarray]
+    user_ids: np.ndarray
+    item_ids: np.ndarray
+    notes: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def build(
+        cls,
+        name: str,
+        splits: dict[str, Split],
+        *,
+        num_users: int,
+        num_items: int,
+        features: dict[str, np.ndarray] | None = None,
+        user_ids: np.ndarray | None = None,
+        item_ids: np.ndarray | None = None,
+        data: str = REAL,
+        notes: tuple[str, ...] = (),
+    ) -> InteractionDataset:
+        """Apply the protocol to raw splits: drop repeated pairs, and held-out pairs of users without training.
+
+        Raises:
+            InputError: a split is empty.
+        """
+        notes = list(notes)
+        kept = {}
+        for part in ("train", "valid", "test"):
+            pairs = splits[part].users * num_items + splits[part].items
+            _, first = np.unique(pairs, return_index=True)
+            if len(first) < len(pairs):
+                notes.append(f"{part}: {len(pairs) - len(first)} repeated interactions dropped")
+            kept[part] = splits[part].where(np.sort(first))
+        trained = np.zeros(num_users, dtype=bool)
+        trained[kept["train"].users] = True
+        for part in ("valid", "test"):
+            cold = ~trained[kept[part].users]
+            if cold.any():
+                users = len(np.unique(kept[part].users[cold]))
+                notes.append(f"{part}: {cold.sum()} interactions of {users} users without a training one dropped")
+                kept[part] = kept[part].where(~cold)
+        for part, split in kept.items():
+            if len(split) == 0:
+                raise InputError(f"{name}: the {part} split is empty; check the split column or the split ratios")
+        return cls(
+            name=name,
+            data=data,
+            num_users=num_users,
+            num_items=num_items,
+            features=dict(features or {}),
+            user_ids=np.arange(num_users) if user_ids is None else user_ids,
+            item_ids=np.arange(num_items) if item_ids is None else item_ids,
+            notes=tuple(notes),
+            **kept,
+        )
+
+    def with_features(self, features: dict[str, np.ndarray], *, data: str, note: str) -> InteractionDataset:
+        """The same interactions with other features."""
+        return replace(self, features=features, data=data, notes=(*self.notes, note))
+
+    @cached_property
+    def train_matrix(self) -> scipy.sparse.csr_matrix:
+        """R: (U, I), a one for each TRAIN interaction."""
+        return self.train.matrix(self.num_users, self.num_items)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of sizes, splits and external ids: equal fingerprints mean rows mean the same users and items."""
+        digest = xxhash.xxh3_128()
+        digest.update(np.array([self.num_users, self.num_items], dtype=np.int64))
+        for split in (self.train, self.valid, self.test):
+            for column in (split.users, split.items):
+                digest.update(np.ascontiguousarray(column, dtype=np.int64))
+        for ids in (self.user_ids, self.item_ids):
+            digest.update("\n".join(map(str, ids.tolist())).encode())
+        return digest.hexdigest()
+
+    def statistics(self) -> list[str]:
+        """Lines that describe the data: sizes, splits, features."""
+        total = len(self.train) + len(self.valid) + len(self.test)
+        sparsity = 1 - total / (self.num_users * self.num_items)
+        lines = [
+            f"{self.name} ({self.data}): {self.num_users:,} users, {self.num_items:,} items, {total:,} interactions "
+            f"({len(self.train):,} train / {len(self.valid):,} valid / {len(self.test):,} test), "
+            f"sparsity {sparsity:.4%}"
+        ]
+        if self.features:
+            shapes = ", ".join(f"{name} {matrix.shape[1]}-d {matrix.dtype}" for name, matrix in self.features.items())
+            lines.append(f"features: {shapes}")
+        return lines + list(self.notes)
