@@ -56,6 +56,8 @@ def bpr(
     for name, logits, h in (("user_logits", user_logits, h_users), ("item_logits", item_logits, h_items)):
         if logits is not None and logits.shape != h.shape[:2]:
             raise ValueError(f"{name} have shape {tuple(logits.shape)}, expected {tuple(h.shape[:2])}")
+    if user_table is not None and user_table.shape != h_users.shape:
+        raise ValueError(f"user_table has shape {tuple(user_table.shape)}, expected {tuple(h_users.shape)}")
     if fusion not in FUSIONS:
         raise ValueError(f"fusion={fusion!r}: choose from {', '.join(FUSIONS)}")
     implementation = bpr_reference if use_reference() else bpr_torch

@@ -33,9 +33,9 @@ def bpr_torch(
     batch = users.shape[0]
     items = torch.cat([positives, negatives])
     user = _gather(h_users, users)
-    positive, negative = _gather(h_items, items).split(batch)
+    positive, negative = _gather(h_items, items).tensor_split(2)
     weight = _preferences(user_logits, users, h_users)
-    positive_weight, negative_weight = _preferences(item_logits, items, h_items).split(batch)
+    positive_weight, negative_weight = _preferences(item_logits, items, h_items).tensor_split(2)
 
     # <H_m,u, H_m,i> for each modality: with both preferences it adds up to the fused score, alone it is eq. 10's.
     positive_scores, negative_scores = (user * positive).sum(2), (user * negative).sum(2)

@@ -13,7 +13,7 @@ def _block_logits(query: Tensor, key: Tensor, nodes: Tensor, start: int, tempera
     stop = min(start + ROWS_PER_BLOCK, query.shape[0])
     logits = (query[start:stop] @ key.T).div_(temperature)
     same_node = nodes[start:stop, None] == nodes[None, :]
-    same_node[torch.arange(stop - start), torch.arange(start, stop)] = False
+    same_node.diagonal(start).fill_(False)
     return logits.masked_fill_(same_node, float("-inf"))
 
 

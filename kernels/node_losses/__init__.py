@@ -56,6 +56,14 @@ def node_losses(
     """
     if h.ndim != 3 or h.shape[1] < 2:
         raise ValueError(f"h has shape {tuple(h.shape)}, expected (N, M, D) with M >= 2 modalities")
+    if preference_logits is not None and free_logits is not None:
+        raise ValueError("give preference_logits or free_logits, not both")
+    for name, logits, shape in (
+        ("preference_logits", preference_logits, h.shape[:2]),
+        ("free_logits", free_logits, h.shape[:1]),
+    ):
+        if logits is not None and logits.shape != shape:
+            raise ValueError(f"{name} have shape {tuple(logits.shape)}, expected {tuple(shape)}")
     if mda not in MDA_FORMS:
         raise ValueError(f"mda={mda!r}: choose from {', '.join(MDA_FORMS)}")
     if msa not in MSA_FORMS:

@@ -40,12 +40,15 @@ class SpmmFunction(torch.autograd.Function):
         grad_x = grad_values = None
         if ctx.needs_input_grad[1]:
             transpose = graph.transpose()
+            columns = transpose.columns
             if values is None:
                 edge_values = transpose.edge_values(grad.dtype)
             else:
-                # A symmetric pattern does not make learned values symmetric: they always follow the transpose's order.
-                edge_values = values[graph.transpose_order()]
-            grad_x = bag_sum(grad, transpose.rowptr, transpose.columns, edge_values)
+                # A symmetric pattern does not make learned values symmetric: they always follow the transpose's order,
+                # and so do the columns, which a graph that is its own transpose may hold in another.
+                order = graph.transpose_order()
+                edge_values, columns = values[order], graph.rows()[order]
+            grad_x = bag_sum(grad, transpose.rowptr, columns, edge_values)
         if ctx.needs_input_grad[2]:
             grad_values = (grad[graph.rows().long()] * x[graph.columns.long()]).sum(1)
         return None, grad_x, grad_values, grad if ctx.needs_input_grad[3] else None

@@ -49,6 +49,8 @@ def topk(
     shape = (user_vectors.shape[0], item_vectors.shape[0])
     if seen is not None and tuple(seen.shape) != shape:
         raise ValueError(f"seen has shape {tuple(seen.shape)}, expected {shape}")
+    if users is not None and users.ndim != 1:
+        raise ValueError(f"users has shape {tuple(users.shape)}, expected (B,)")
     if users is None:
         users = torch.arange(shape[0], device=user_vectors.device)
     implementation = topk_reference if use_reference() else topk_torch

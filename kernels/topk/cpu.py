@@ -14,9 +14,9 @@ def _mask_seen(scores: Tensor, users: Tensor, seen: CSRGraph) -> None:
     """Set the scores of each user's seen items to -inf."""
     start = seen.rowptr[users].long()
     counts = seen.rowptr[users + 1].long() - start
-    rows = torch.arange(users.numel()).repeat_interleave(counts)
+    rows = torch.arange(users.numel(), device=users.device).repeat_interleave(counts)
     first = counts.cumsum(0) - counts
-    edges = torch.arange(rows.numel()) + (start - first)[rows]
+    edges = torch.arange(rows.numel(), device=users.device) + (start - first)[rows]
     scores[rows, seen.columns[edges].long()] = float("-inf")
 
 
@@ -35,7 +35,7 @@ def topk_torch(
     user_vectors: Tensor, item_vectors: Tensor, users: Tensor, k: int, seen: CSRGraph | None
 ) -> tuple[Tensor, Tensor]:
     scores = user_vectors.new_empty(users.numel(), k)
-    items = torch.empty(users.numel(), k, dtype=torch.int64)
+    items = torch.empty(users.numel(), k, dtype=torch.int64, device=users.device)
     item_columns = item_vectors.T
     for start in range(0, users.numel(), USERS_PER_BLOCK):
         rows = slice(start, start + USERS_PER_BLOCK)

@@ -1,0 +1,105 @@
+"""From options to the parts of a run: dataset, graphs, model."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import torch
+
+from .config import Config
+from .data import load_dataset
+from .data.dataset import InteractionDataset
+from .errors import InputError
+from .graphs import GraphCache, build_graphs
+from .graphs.cache import default_cache_dir
+from .models.mde import MDE
+
+logger = logging.getLogger("mde_fast")
+
+
+def make_dataset(config: Config, *, with_features: bool = True) -> InteractionDataset:
+    """The dataset that a configuration names."""
+    return load_dataset(
+        config.dataset,
+        data_dir=config.data_dir,
+        features=config.features or None,
+        split=config.split,
+        split_ratios=config.split_ratios,
+        split_seed=config.split_seed,
+        user_column=config.user_column,
+        item_column=config.item_column,
+        time_column=config.time_column,
+        split_column=config.split_column,
+        require_real=config.require_real,
+        use_features=with_features,
+    )
+
+
+def make_device(config: Config) -> torch.device:
+    """The device that a configuration asks for.
+
+    Raises:
+        InputError: it is not there, or cannot compute in the precision asked for.
+    """
+    name = config.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()) or (kind == "cpu" and number):
+        raise InputError(f"device: {config.device} is not auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InputError("device: no CUDA device is available here; use --device cpu")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise InputError(f"device: {name} does not exist, this machine has {torch.cuda.device_count()} CUDA device(s)")
+    if config.precision == "tf32" and kind == "cpu":
+        raise InputError("precision: tf32 exists on CUDA devices only; use fp32 or bf16")
+    return torch.device(name)
+
+
+def make_model(config: Config, dataset: InteractionDataset, device: torch.device) -> MDE:
+    """The model with its initial parameters, which depend on the seed alone.
+
+    Raises:
+        InputError: the dataset lacks what the model needs.
+    """
+    modalities = tuple(dataset.features)
+    if len(modalities) < 2:
+        raise InputError(
+            f"{dataset.name}: {config.model} needs features of two modalities or more, found "
+            f"{', '.join(modalities) or 'none'}; name the files with --features image=...,text=..."
+        )
+    started = time.perf_counter()
+    graphs = build_graphs(
+        dataset,
+        user_k=config.user_k,
+        item_k=config.knn_k,
+        item_graph=config.item_graph,
+        blend_weights=blend_weights(config, modalities),
+        cache=GraphCache(_cache_dir(config)),
+    ).to(device)
+    logger.info("graphs ready in %.1f s", time.perf_counter() - started)
+    torch.manual_seed(config.seed)
+    features = {name: torch.from_numpy(matrix).float() for name, matrix in dataset.features.items()}
+    return MDE(config, features, graphs).to(device)
+
+
+def blend_weights(config: Config, modalities: tuple[str, ...]) -> tuple[float, ...]:
+    """The weight of each modality's item graph under ``item_graph: blend``."""
+    if config.blend_weights:
+        if len(config.blend_weights) != len(modalities):
+            raise InputError(
+                f"blend_weights: {len(config.blend_weights)} weights for {len(modalities)} modalities "
+                f"({', '.join(modalities)})"
+            )
+        return config.blend_weights
+    if modalities == ("image", "text"):
+        return 0.1, 0.9  # DRAGON's
+    return (1 / len(modalities),) * len(modalities)
+
+
+def _cache_dir(config: Config) -> Path | None:
+    if config.cache_dir == "none":
+        return None
+    return Path(config.cache_dir) if config.cache_dir else default_cache_dir() / "graphs"

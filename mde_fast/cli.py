@@ -1,0 +1,116 @@
+"""What the command lines share: flags from the options, one line for an error, one logger."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from tqdm import tqdm
+
+from .config import OPTIONS, TYPES, convert, default_of, read_yaml, resolve_key
+from .errors import InputError
+from .trainer import TrainingError
+
+logger = logging.getLogger("mde_fast")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises the errors of argparse as ours, and takes --snake_case and MMRec's names for every option."""
+
+    def error(self, message: str):
+        raise InputError(f"{message}; see --help")
+
+
+class _ThroughTqdm(logging.Handler):
+    """Prints above a progress bar instead of through it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr if record.levelno >= logging.WARNING else sys.stdout)
+
+
+def make_parser(description: str, epilog: str = "") -> argparse.ArgumentParser:
+    return _Parser(
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """A flag for every option of :class:`mde_fast.config.Config`, grouped, with its default in the help."""
+    groups: dict[str, Any] = {}
+    for name, entry in OPTIONS.items():
+        group = entry.metadata["group"]
+        if group not in groups:
+            groups[group] = parser.add_argument_group(f"{group} options (any is a YAML key too)")
+        choices, default = entry.metadata["choices"], default_of(name)
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        suffix = f" (default: {shown})" if default not in (None, (), {}) else ""
+        groups[group].add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=name,
+            default=argparse.SUPPRESS,
+            metavar="{" + ",".join(map(str, choices)) + "}" if choices else _metavar(name),
+            help=(entry.metadata["help"] + suffix).replace("%", "%%"),
+            **({"nargs": "?", "const": "true"} if TYPES[name] is bool else {}),
+        )
+
+
+def _metavar(name: str) -> str:
+    return {int: "N", float: "X", bool: "true|false"}.get(TYPES[name], "VALUE")
+
+
+def normalise_flags(arguments: list[str], own: tuple[str, ...]) -> list[str]:
+    """Spell every option's flag the one way that the parser knows, whichever alias was used.
+
+    Args:
+        arguments: as typed.
+        own: flags of the command itself, left alone.
+
+    Raises:
+        InputError: a flag that is neither.
+    """
+    spelled = []
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        name = flag[2:]
+        if flag.startswith("--") and name and name not in own:
+            flag = "--" + resolve_key(name, "command line").replace("_", "-")
+        spelled.append(flag + equals + value)
+    return spelled
+
+
+def collect_options(parsed: argparse.Namespace, yaml_path: str | None) -> dict[str, Any]:
+    """Options from a YAML file and, over them, from flags."""
+    options: dict[str, Any] = {}
+    if yaml_path is not None:
+        options, notes = read_yaml(yaml_path)
+        for note in notes:
+            logger.info("%s", note)
+    flags = {name: convert(name, getattr(parsed, name), "command line") for name in OPTIONS if hasattr(parsed, name)}
+    return {**options, **flags}
+
+
+def run_command(main: Callable[[list[str]], int | None]) -> None:
+    """Run a command line: results to stdout, one line to stderr and a non-zero status for an error."""
+    handler = _ThroughTqdm()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    root = logging.getLogger("mde_fast")
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    root.propagate = False
+    try:
+        sys.exit(main(sys.argv[1:]) or 0)
+    except (InputError, TrainingError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of a pipe, such as head, has gone
+        sys.stderr.close()
+        sys.exit(1)

@@ -1,0 +1,187 @@
+"""Item features of each modality: which files hold them, and what makes a file unusable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from ..errors import InputError
+from .columns import ColumnNames, find_spelling
+from .reading import listed, reading, shown
+from .table import ParquetFile
+
+NEVER_READ = "user_graph_dict.npy"  # MMRec keeps a pickle under this name
+
+
+def discover(folder: Path, *, any_array: bool) -> dict[str, Path]:
+    """Modality name -> file, for the ``<modality>_feat.npy`` of a folder: image, text, then the others by name.
+
+    Where there is none and ``any_array``, every other ``.npy`` is a modality named after it.
+    """
+    arrays = {path.stem: path for path in sorted(folder.glob("*.npy")) if path.name != NEVER_READ}
+    marked = {stem.removesuffix("_feat"): path for stem, path in arrays.items() if stem.endswith("_feat")}
+    if not marked:
+        return arrays if any_array else {}
+    first = [modality for modality in ("image", "text") if modality in marked]
+    return {modality: marked[modality] for modality in [*first, *(name for name in marked if name not in first)]}
+
+
+def load_features(
+    files: Mapping[str, Path], num_items: int, item_ids: np.ndarray, columns: ColumnNames
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Read one matrix per modality.
+
+    Row i of a ``.npy`` belongs to row i of the dataset; rows of a Parquet file are matched by external id. Parquet
+    holds the item ids in the item column and the features in one column of lists or in many numeric columns. Floating
+    types stay; integers become float32.
+
+    Args:
+        files: modality -> ``.npy`` or ``.parquet`` file.
+        num_items: rows that each matrix gets.
+        item_ids: (num_items,) external id of each row.
+        columns: the item column's name, where the user gave one.
+
+    Returns:
+        Modality -> (num_items, F_m) in the order of ``files``, and notes.
+
+    Raises:
+        InputError: a file cannot be read, has too few rows, is not 2-D, or is not finite, or is constant.
+    """
+    features, notes = {}, []
+    for modality, path in files.items():
+        if path.suffix == ".parquet":
+            matrix = _read_parquet(path, item_ids, columns)
+        elif path.suffix == ".npy":
+            matrix = _read_npy(path)
+        else:
+            raise InputError(f"{path}: features are .npy or .parquet files; convert it")
+        matrix = _floating(matrix, path)
+        if matrix.ndim != 2 or matrix.shape[1] == 0:
+            raise InputError(f"{path}: shape {matrix.shape} is not (items, features); save a 2-D array")
+        if len(matrix) < num_items:
+            raise InputError(f"{path}: {len(matrix)} rows for {num_items} items; give each item a row")
+        if len(matrix) > num_items:
+            extra = len(matrix) - num_items
+            notes.append(f"{modality}: {extra} of {len(matrix)} rows in {path.name} belong to no item")
+        matrix = np.ascontiguousarray(matrix[:num_items])
+        _check_values(matrix, path, item_ids)
+        features[modality] = matrix
+    return features, tuple(notes)
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    with reading(path), open(path, "rb") as file:
+        start = file.read(6)
+    if start[:1] == b"\x80":
+        raise InputError(f"{path}: is a pickle, which is never loaded; save it as a plain float array with numpy.save")
+    if start != b"\x93NUMPY":
+        raise InputError(f"{path}: is not a .npy file; save a plain float array with numpy.save")
+    try:
+        with reading(path):
+            return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        if "allow_pickle" in str(error):
+            raise InputError(
+                f"{path}: holds Python objects (a pickle), which are never loaded; save it as a plain float array"
+            ) from error
+        raise InputError(f"{path}: is truncated or damaged; copy or save it again") from error
+
+
+def _read_parquet(path: Path, item_ids: np.ndarray, columns: ColumnNames) -> np.ndarray:
+    """Rows of the file in the order of ``item_ids``, and after them the rows of unknown items."""
+    file = ParquetFile(path)
+    key = file.header.index(columns.item) if columns.item in file.header else find_spelling(file.header, "item")
+    if key is None:
+        raise InputError(f"{path}: no item column found among: {listed(file.header)}; name it with --item-column")
+    table = file.read({position: None for position in range(len(file.header))})
+    rows = _match(table.pop(key), item_ids, file)
+    lists = [position for position in table if _is_list(table[position].type)]
+    if len(lists) == 1:
+        return _stack_lists(table[lists[0]], file)[rows]
+    numeric = [column for column in table.values() if _is_numeric(column.type)]
+    if lists or not numeric:
+        raise InputError(f"{path}: needs one column of lists, or numeric columns, beside {file.header[key]!r}")
+    for column in numeric:
+        if column.null_count:
+            raise InputError(f"{file.at(_first(column.is_null()))}: an empty feature; fill it in")
+    return np.stack([column.to_numpy() for column in numeric], axis=1)[rows]
+
+
+def _match(keys: pa.ChunkedArray, item_ids: np.ndarray, file: ParquetFile) -> np.ndarray:
+    """Row of each item in the file, and after them the rows that belong to no item."""
+    # Text on both sides: ids may be integers in one file and strings in the other.
+    ids = pa.array(map(str, item_ids.tolist()), pa.string())
+    if pa.types.is_dictionary(keys.type):
+        keys = keys.cast(keys.type.value_type)
+    texts = pa.array((None if key is None else str(key) for key in keys.to_pylist()), pa.string())
+    if texts.null_count:
+        raise InputError(f"{file.at(_first(texts.is_null()))}: no item id; fill it in or drop the row")
+    if len(texts.unique()) < len(texts):
+        codes = texts.dictionary_encode().indices.to_numpy()
+        _, first = np.unique(codes, return_index=True)
+        repeated = int(np.setdiff1d(np.arange(len(codes)), first)[0])
+        raise InputError(f"{file.at(repeated)}: item id {shown(keys[repeated].as_py())} appears twice; keep one row")
+    found = pyarrow.compute.index_in(ids, texts)
+    if found.null_count:
+        example = ids[_first(found.is_null())].as_py()
+        matched = len(item_ids) - found.null_count
+        raise InputError(
+            f"{file.path}: {matched} rows for {len(item_ids)} items, none for {shown(example)}; give each item a row"
+        )
+    rows = found.to_numpy()
+    return np.concatenate([rows, np.setdiff1d(np.arange(len(texts)), rows)])
+
+
+def _stack_lists(column: pa.ChunkedArray, file: ParquetFile) -> np.ndarray:
+    """(rows, F) matrix of a column of equally long lists."""
+    lists = column.combine_chunks()
+    if not _is_numeric(lists.type.value_type):
+        raise InputError(f"{file.path}: lists of {lists.type.value_type} are no features; write numbers")
+    lengths = pyarrow.compute.list_value_length(lists).fill_null(-1).to_numpy()
+    uneven = (lengths != lengths[0]) | (lengths < 1)
+    if uneven.any():
+        row = int(np.argmax(uneven))
+        raise InputError(f"{file.at(row)}: {max(lengths[row], 0)} features where row 1 has {max(lengths[0], 0)}")
+    values = lists.flatten()
+    if values.null_count:
+        raise InputError(f"{file.at(_first(values.is_null()) // int(lengths[0]))}: an empty feature; fill it in")
+    return values.to_numpy(zero_copy_only=False).reshape(len(lists), -1)
+
+
+def _floating(matrix: np.ndarray, path: Path) -> np.ndarray:
+    """``matrix`` in float16, 32 or 64 of this machine's byte order."""
+    if matrix.dtype.kind in "iub":
+        return matrix.astype(np.float32)
+    if matrix.dtype.kind != "f":
+        raise InputError(f"{path}: values of type {matrix.dtype} are no features; save a plain float array")
+    return matrix.astype(matrix.dtype.newbyteorder("=") if matrix.dtype.itemsize <= 8 else np.float64, copy=False)
+
+
+def _check_values(matrix: np.ndarray, path: Path, item_ids: np.ndarray) -> None:
+    # A block of rows at a time stays in the processor's cache.
+    for start in range(0, len(matrix), 64):
+        finite = np.isfinite(matrix[start : start + 64])
+        if not finite.all():
+            row = start + int(np.argmin(finite.all(axis=1)))
+            item = shown(item_ids[row : row + 1].tolist()[0])
+            raise InputError(f"{path}: item {item} (item row {row}, from 0) has NaN or infinity; correct it or put 0 there")
+    # Nearly always decided by the first few rows.
+    if len(matrix) > 1 and (matrix[:8] == matrix[0]).all() and (matrix == matrix[0]).all():
+        raise InputError(f"{path}: constant, every item has the same features; check how they were extracted")
+
+
+def _first(flags: pa.Array | pa.ChunkedArray) -> int:
+    """Position of the first true flag."""
+    return pyarrow.compute.index(flags, True).as_py()
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind)
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)

@@ -1,0 +1,135 @@
+"""MDE: modality discrimination enhancement for multi-modal recommendation (2025), from the operators."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..config import Config
+from ..graphs import Graphs
+from ..kernels import bpr, infonce, node_losses, propagate, spmm
+from ..kernels.node_losses import difference_weight
+from .preferences import Preferences
+from .towers import FeatureTower
+
+FEATURE_DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
+
+
+class MDE(nn.Module):
+    """The model of the paper: towers, three graphs, preferences, and the losses of eq. 11.
+
+    Every option is described by :class:`mde_fast.config.Config`, with what the paper says and what is our choice.
+
+    Attributes:
+        part_names: names of what :meth:`loss_parts` returns, in its order.
+    """
+
+    def __init__(self, config: Config, features: dict[str, Tensor], graphs: Graphs):
+        """
+        Args:
+            config: the model's options.
+            features: modality -> (I, F_m), two modalities or more.
+            graphs: the dataset's graphs.
+        """
+        super().__init__()
+        self.config = config
+        self.graphs = graphs
+        self.modalities = tuple(features)
+        self.num_items = next(iter(features.values())).shape[0]
+        self.num_users = graphs.user_item.shape[0] - self.num_items
+        self.user_table = nn.Parameter(torch.empty(self.num_users, len(features), config.embedding_size))
+        for modality in range(len(features)):
+            nn.init.xavier_normal_(self.user_table.data[:, modality])
+        self.towers = nn.ModuleList(
+            FeatureTower(
+                matrix,
+                config.embedding_size,
+                projection=config.projection,
+                hidden=config.projection_hidden,
+                dtype=FEATURE_DTYPES[config.precision],
+            )
+            for matrix in features.values()
+        )
+        self.preferences = Preferences(config, self.num_users, self.num_items, self.modalities)
+        self.part_names = ("bpr", *(f"bpr_{name}" for name in features), "mda", "msa", "regulariser")
+
+    def encode(self) -> tuple[Tensor, Tensor]:
+        """H of eq. 4: (U, M, D) and (I, M, D)."""
+        config, graphs = self.config, self.graphs
+        shape = (len(self.modalities), config.embedding_size)
+        items = torch.stack([tower() for tower in self.towers], dim=1)
+        inputs = torch.cat([self.user_table, items])
+        if config.row_normalize:
+            inputs = F.normalize(inputs, dim=2)
+        if config.input_scale != 1:
+            inputs = inputs * config.input_scale
+        layers = propagate(
+            graphs.user_item, inputs.flatten(1), layers=config.n_layers, combine=config.layer_combine
+        )
+        users, items = layers.split([self.num_users, self.num_items])
+        users = spmm(graphs.user_user, users, residual=users)
+        items = items.reshape(graphs.item_item.shape[0], -1)  # one row per item, or per item and modality
+        items = spmm(graphs.item_item, items, residual=items)
+        return users.unflatten(1, shape), items.reshape(self.num_items, *shape)
+
+    def loss_parts(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+        """The addends of eq. 11 for a batch of triples (B,), each with its coefficient, as ``part_names`` calls them.
+
+        Returns:
+            (parts,); the loss is their sum.
+        """
+        config, preferences = self.config, self.preferences
+        h_users, h_items = self.encode()
+        ranking, regulariser = bpr(
+            h_users,
+            h_items,
+            users,
+            positives,
+            negatives,
+            user_logits=preferences.user_logits(),
+            item_logits=preferences.item_fusion_logits(),
+            user_table=self.user_table,
+            fusion=config.fusion,
+        )
+        if not config.modality_losses:
+            ranking = torch.cat([ranking[:1], ranking[1:] * 0])
+        mda, msa = h_users.new_zeros(()), h_users.new_zeros(())
+        for h, weights, nodes in (
+            (h_users, preferences.trade_off("users"), users),
+            (h_items, preferences.trade_off("items"), positives),
+        ):
+            side_mda, side_msa = node_losses(
+                h,
+                **weights,
+                detach=config.nlt_detach,
+                mda=config.mda if config.mda_weight else "none",
+                msa=config.msa if config.msa == "cosine" and config.msa_weight else "none",
+            )
+            mda = mda + side_mda
+            msa = msa + (side_msa if config.msa != "infonce" else self._contrast(h, weights, nodes))
+        regulariser = regulariser + preferences.regulariser()
+        weighted = torch.stack([config.mda_weight * mda, config.msa_weight * msa, config.reg_weight * regulariser])
+        return torch.cat([ranking, weighted])
+
+    def _contrast(self, h: Tensor, weights: dict[str, Tensor | None], nodes: Tensor) -> Tensor:
+        """InfoNCE over the batch's nodes, weighted by w_sim = 1 - w_dif (eq. 7)."""
+        if not self.config.msa_weight:
+            return h.new_zeros(())
+        w_dif = difference_weight(h.shape[0], **weights, detach=self.config.nlt_detach, like=h)
+        rows = F.embedding(nodes, h.flatten(1)).unflatten(1, h.shape[1:])
+        return infonce(rows, weight=1 - w_dif[nodes], nodes=nodes, temperature=self.config.temperature)
+
+    @torch.no_grad()
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Fused embeddings of eq. 5 for ranking: (U, E) and (I, E), E = M * D, or D for ``fusion="sum"``."""
+        h_users, h_items = self.encode()
+        return (
+            self._fuse(h_users, self.preferences.user_logits()),
+            self._fuse(h_items, self.preferences.item_fusion_logits()),
+        )
+
+    def _fuse(self, h: Tensor, logits: Tensor | None) -> Tensor:
+        if logits is not None:
+            h = torch.softmax(logits, dim=1)[:, :, None] * h
+        return h.flatten(1) if self.config.fusion == "concat" else h.sum(1)

@@ -1,0 +1,37 @@
+"""From an item's raw features to its embedding, one tower per modality (the MLP_m of the inputs)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+NEGATIVE_SLOPE = 0.01
+
+
+class FeatureTower(nn.Module):
+    """Linear(F, hidden) - LeakyReLU(0.01) - Linear(hidden, D), or one Linear(F, D) for ``projection="linear"``.
+
+    The features are frozen. They are stored, and multiplied, in ``dtype``; everything after the first product is
+    float32.
+    """
+
+    def __init__(self, features: Tensor, dim: int, *, projection: str, hidden: int, dtype: torch.dtype):
+        """``features`` (I, F), any floating type."""
+        super().__init__()
+        self.register_buffer("features", features.to(dtype), persistent=False)
+        self.first = nn.Linear(features.shape[1], hidden if projection == "mlp" else dim)
+        self.second = nn.Linear(hidden, dim) if projection == "mlp" else None
+        for layer in (self.first, self.second):
+            if layer is not None:
+                nn.init.xavier_normal_(layer.weight)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self) -> Tensor:
+        """(I, D) float32."""
+        if self.features.dtype == self.first.weight.dtype:
+            out = F.linear(self.features, self.first.weight, self.first.bias)
+        else:
+            out = F.linear(self.features, self.first.weight.to(self.features.dtype)).to(self.first.weight.dtype)
+            out = out + self.first.bias
+        return out if self.second is None else self.second(F.leaky_relu(out, NEGATIVE_SLOPE))

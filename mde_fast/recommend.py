@@ -1,0 +1,77 @@
+"""``python -m mde_fast.recommend RUN --user ID``: a trained model's recommendations."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from .cli import make_parser, run_command
+from .errors import InputError
+from .recommender import Recommender
+
+EPILOG = """examples:
+  python -m mde_fast.recommend runs/baby --user 17 --k 10
+  python -m mde_fast.recommend runs/baby --all-users --k 20 --format csv > recommendations.csv
+  python -m mde_fast.recommend runs/baby --item 42
+"""
+
+
+def main(arguments: list[str]) -> None:
+    parser = make_parser("Recommend items to users, or find items similar to an item.", EPILOG)
+    parser.add_argument("run", metavar="RUN", help="run folder of a training")
+    parser.add_argument("--user", metavar="ID", action="append", help="user id as in your data; may be repeated")
+    parser.add_argument("--users-file", metavar="FILE", help="user ids, one a line")
+    parser.add_argument("--all-users", action="store_true", help="every user of the dataset")
+    parser.add_argument("--item", metavar="ID", action="append", help="items similar to this one; may be repeated")
+    parser.add_argument("--k", metavar="N", type=int, default=10, help="how many items (default: 10)")
+    parser.add_argument("--format", choices=("text", "json", "csv"), default="text", help="(default: text)")
+    parser.add_argument("--include-seen", action="store_true", help="also items the user already interacted with")
+    parsed = parser.parse_args(arguments)
+    recommender = Recommender.load(parsed.run)
+    users = list(parsed.user or [])
+    if parsed.users_file:
+        users += _read_ids(parsed.users_file)
+    if parsed.all_users:
+        users = recommender.user_ids
+    if bool(users) == bool(parsed.item):
+        raise InputError("name users (--user, --users-file, --all-users) or items (--item), one of the two; see --help")
+    if users:
+        rows = recommender.recommend(users, parsed.k, filter_seen=not parsed.include_seen)
+        _print("user", users, rows, parsed.format)
+    else:
+        _print("item", parsed.item, recommender.similar_items(parsed.item, parsed.k), parsed.format)
+
+
+def _read_ids(path: str) -> list[str]:
+    try:
+        return [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); give a text file with one user id a line") from None
+
+
+def _print(kind: str, subjects: list[Any], rows: list[list[tuple[Any, float]]], form: str) -> None:
+    """``rows`` holds (item, score) pairs for each subject, best first."""
+    other = "similar_item" if kind == "item" else "item"
+    if form == "json":
+        answer = [
+            {kind: subject, "items": [{"item": item, "score": score} for item, score in row]}
+            for subject, row in zip(subjects, rows)
+        ]
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
+    elif form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow([kind, "rank", other, "score"])
+        for subject, row in zip(subjects, rows):
+            writer.writerows([subject, rank, item, f"{score:.6f}"] for rank, (item, score) in enumerate(row, 1))
+    else:
+        for subject, row in zip(subjects, rows):
+            print(f"{kind} {subject}")
+            for rank, (item, score) in enumerate(row, 1):
+                print(f"{rank:>4}  {item}  {score:.4f}")
+
+
+if __name__ == "__main__":
+    run_command(main)

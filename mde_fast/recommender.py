@@ -1,0 +1,125 @@
+"""Recommendations from a finished run, in the ids of the data it was trained on."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .data.dataset import InteractionDataset, Split
+from .errors import InputError
+from .kernels import CSRGraph, topk
+from .run_folder import RunFolder
+
+
+class Recommender:
+    """Ranks the catalogue for users and items by their external ids.
+
+    Example::
+
+        recommender = Recommender.load("runs/baby")
+        for item, score in recommender.recommend(["A1B2"], k=10)[0]:
+            ...
+    """
+
+    def __init__(
+        self, user_vectors: Tensor, item_vectors: Tensor, seen: CSRGraph, user_ids: Sequence, item_ids: Sequence
+    ):
+        """
+        Args:
+            user_vectors, item_vectors: (U, E), (I, E).
+            seen: (U, I) every known interaction.
+            user_ids, item_ids: external id of each row.
+        """
+        self.user_vectors, self.item_vectors, self.seen = user_vectors, item_vectors, seen
+        self.user_ids, self.item_ids = list(user_ids), list(item_ids)
+        self._user_rows = {str(external): row for row, external in enumerate(self.user_ids)}
+        self._item_rows = {str(external): row for row, external in enumerate(self.item_ids)}
+
+    @classmethod
+    def load(cls, run: str | Path) -> Recommender:
+        """From a run folder; the dataset itself is not needed.
+
+        Raises:
+            InputError: not a run folder, or no epoch was finished in it.
+        """
+        folder = RunFolder.open(run)
+        _, tensors = folder.load_checkpoint("best")
+        ids, seen = folder.load_json("catalogue.json"), folder.load_tensors("catalogue.safetensors")
+        user_vectors, item_vectors = tensors["user_embeddings"], tensors["item_embeddings"]
+        graph = CSRGraph(seen["rowptr"], seen["columns"], (len(user_vectors), len(item_vectors)))
+        return cls(user_vectors, item_vectors, graph, ids["user_ids"], ids["item_ids"])
+
+    def recommend(
+        self, users: Iterable[Any], k: int = 10, *, filter_seen: bool = True
+    ) -> list[list[tuple[Any, float]]]:
+        """The k best items of each user as (external id, score), best first; fewer where fewer are left.
+
+        Args:
+            users: external ids, as in the data or as their text.
+            filter_seen: leave out every item the user is known to have interacted with.
+
+        Raises:
+            InputError: an unknown user, or k < 1.
+        """
+        rows = torch.tensor([self._row(self._user_rows, user, "user") for user in users], dtype=torch.int64)
+        _require_positive(k)
+        seen = self.seen if filter_seen else None
+        return self._named(*topk(self.user_vectors, self.item_vectors, k, users=rows, seen=seen))
+
+    def similar_items(self, items: Iterable[Any], k: int = 10) -> list[list[tuple[Any, float]]]:
+        """The k items nearest to each item by cosine of their embeddings, as (external id, cosine), itself left out.
+
+        Raises:
+            InputError: an unknown item, or k < 1.
+        """
+        rows = torch.tensor([self._row(self._item_rows, item, "item") for item in items], dtype=torch.int64)
+        _require_positive(k)
+        unit = torch.nn.functional.normalize(self.item_vectors, dim=1)
+        itself = CSRGraph(
+            torch.arange(len(self.item_ids) + 1), torch.arange(len(self.item_ids)), (len(self.item_ids),) * 2
+        )
+        return self._named(*topk(unit, unit, k, users=rows, seen=itself))
+
+    def _named(self, scores: Tensor, items: Tensor) -> list[list[tuple[Any, float]]]:
+        return [
+            [(self.item_ids[item], score) for item, score in zip(item_row, score_row) if item >= 0]
+            for item_row, score_row in zip(items.tolist(), scores.tolist())
+        ]
+
+    @staticmethod
+    def _row(rows: dict[str, int], external: Any, kind: str) -> int:
+        row = rows.get(str(external))
+        if row is None:
+            near = difflib.get_close_matches(str(external), rows, n=1) if len(rows) < 200_000 else []
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"{kind} {external}: not in the data that this model was trained on{hint}")
+        return row
+
+
+def _require_positive(k: int) -> None:
+    if k < 1:
+        raise InputError(f"k: {k} must be 1 or more")
+
+
+def save_catalogue(run: RunFolder, dataset: InteractionDataset) -> None:
+    """Keep with a run what :class:`Recommender` needs of the dataset: external ids and known interactions."""
+    splits = (dataset.train, dataset.valid, dataset.test)
+    known = Split(*(np.concatenate([getattr(split, side) for split in splits]) for side in ("users", "items")))
+    seen = CSRGraph.from_scipy(known.matrix(dataset.num_users, dataset.num_items), constant=1.0)
+    run.save_tensors("catalogue.safetensors", {"rowptr": seen.rowptr, "columns": seen.columns})
+    run.write_json(
+        "catalogue.json",
+        {
+            "dataset": dataset.name,
+            "data": dataset.data,
+            "fingerprint": dataset.fingerprint,
+            "user_ids": dataset.user_ids.tolist(),
+            "item_ids": dataset.item_ids.tolist(),
+        },
+    )

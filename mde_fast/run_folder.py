@@ -1,0 +1,153 @@
+"""What a training run leaves on disk, written so that an interruption at any moment leaves something usable.
+
+::
+
+    RUN/config.yaml               the resolved options
+    RUN/log.txt                   what was printed
+    RUN/metrics.jsonl             a line per epoch
+    RUN/metrics.json              the result
+    RUN/curves.png                loss and recall over epochs
+    RUN/catalogue.json, .safetensors   external ids and known interactions, for recommendations without the dataset
+    RUN/checkpoints/last.json     state after the last epoch (or where the run was interrupted)
+    RUN/checkpoints/best.json     parameters and embeddings of the best epoch
+
+A checkpoint is a JSON file that names its tensors' safetensors file. The tensors are written first, under a name of
+their own; replacing the JSON file is the one step that makes the new checkpoint the current one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from .config import Config, make_config, read_yaml
+from .errors import InputError
+
+
+class RunFolder:
+    """Reads and writes the files of one run."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+
+    @classmethod
+    def create(cls, path: str | Path, config: Config) -> RunFolder:
+        """A new run folder with its configuration.
+
+        Raises:
+            InputError: the folder holds a run already, or cannot be written.
+        """
+        cls.require_new(path)
+        run = cls(path)
+        with run._writing("the run folder"):
+            run.checkpoints.mkdir(parents=True, exist_ok=True)
+        run.write_text("config.yaml", config.to_yaml())
+        return run
+
+    @staticmethod
+    def require_new(path: str | Path) -> None:
+        """Refuse a folder that holds a run, before any work is done."""
+        if (Path(path) / "config.yaml").exists():
+            raise InputError(f"{path}: holds a run already; continue it with --resume {path} or name another --output")
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """An existing run.
+
+        Raises:
+            InputError: there is none at this path.
+        """
+        run = cls(path)
+        if not (run.path / "config.yaml").is_file():
+            raise InputError(f"{run.path}: not a run folder (no config.yaml in it); give the --output of a training run")
+        return run
+
+    def config(self) -> Config:
+        return make_config(read_yaml(self.path / "config.yaml")[0])
+
+    def write_text(self, name: str, content: str) -> None:
+        """Replace a text file as a whole."""
+        with self._writing(name):
+            _replace(self.path / name, lambda temporary: temporary.write_text(content, encoding="utf-8"))
+
+    def write_json(self, name: str, content: Any) -> None:
+        self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def write_lines(self, name: str, rows: list[dict]) -> None:
+        self.write_text(name, "".join(json.dumps(row) + "\n" for row in rows))
+
+    def append_line(self, name: str, row: dict) -> None:
+        with self._writing(name), open(self.path / name, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def save_tensors(self, name: str, tensors: dict[str, torch.Tensor]) -> None:
+        """Replace a safetensors file as a whole."""
+        contiguous = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+        with self._writing(name):
+            _replace(self.path / name, lambda temporary: save_file(contiguous, temporary))
+
+    def load_tensors(self, name: str) -> dict[str, torch.Tensor]:
+        path = self.path / name
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{path}: cannot be read ({error}); the run is incomplete, train it again") from None
+
+    def load_json(self, name: str) -> Any:
+        path = self.path / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read ({error}); the run is incomplete, train it again") from None
+
+    def save_checkpoint(self, kind: str, state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        """Make (state, tensors) the current checkpoint of its kind, ``last`` or ``best``, in one step."""
+        name = f"checkpoints/{kind}-{state['epoch']:04d}-{state.get('step', 0):06d}.safetensors"
+        self.save_tensors(name, tensors)
+        self.write_json(f"checkpoints/{kind}.json", {**state, "tensors": name})
+        for stale in self.checkpoints.glob(f"{kind}-*.safetensors*"):
+            if stale.name != Path(name).name:
+                stale.unlink(missing_ok=True)
+
+    def has_checkpoint(self, kind: str) -> bool:
+        return (self.checkpoints / f"{kind}.json").is_file()
+
+    def load_checkpoint(self, kind: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """(state, tensors) of the current checkpoint of its kind."""
+        if not self.has_checkpoint(kind):
+            raise InputError(f"{self.path}: no {kind} checkpoint; the run ended before its first epoch was over")
+        state = self.load_json(f"checkpoints/{kind}.json")
+        return state, self.load_tensors(state["tensors"])
+
+    @contextmanager
+    def _writing(self, what: str):
+        try:
+            yield
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(
+                f"{self.path}: cannot write {what} ({reason}); free space or choose a writable --output, "
+                "earlier checkpoints are intact"
+            ) from None
+
+
+def _replace(path: Path, write) -> None:
+    """Write beside the file, flush to disk, then take its place: a reader sees the old file or the new one."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

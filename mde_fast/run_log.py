@@ -1,0 +1,44 @@
+"""The log of a run: what the console shows, kept in the run folder as well."""
+
+from __future__ import annotations
+
+import logging
+from logging.handlers import MemoryHandler
+
+from .errors import InputError
+from .run_folder import RunFolder
+
+BUFFERED_LINES = 100_000
+
+
+class RunLog:
+    """Collects what is logged from the first line on, and writes it to log.txt once there is a run folder."""
+
+    def __init__(self):
+        self.handler = MemoryHandler(BUFFERED_LINES, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
+
+    def write_to(self, run: RunFolder) -> None:
+        """From now on, and for what was logged before, use this run's log.txt.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        try:
+            file = logging.FileHandler(run.path / "log.txt", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{run.path}: cannot write log.txt ({error.strerror})") from None
+        file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        self.handler.setTarget(file)
+        self.handler.capacity = 1  # no more waiting
+
+    def __enter__(self) -> RunLog:
+        logging.getLogger("mde_fast").addHandler(self.handler)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        logging.getLogger("mde_fast").removeHandler(self.handler)
+        file = self.handler.target
+        if file is not None:
+            self.handler.flush()
+            file.close()
+        self.handler.close()

@@ -1,0 +1,169 @@
+"""A training run from its options to its result: new, resumed, evaluated."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import __version__
+from .assemble import make_dataset, make_device, make_model
+from .config import Config, with_options
+from .data.dataset import InteractionDataset
+from .errors import InputError
+from .evaluation import Evaluator, format_metrics
+from .plots import plot_curves
+from .recommender import save_catalogue
+from .run_folder import RunFolder
+from .run_log import RunLog
+from .trainer import Trainer, require_negatives
+
+logger = logging.getLogger("mde_fast")
+
+RESUMABLE_CHANGES = ("epochs", "device", "data_dir", "cache_dir")
+
+
+def start_run(config: Config, output: str | Path | None = None) -> dict[str, Any]:
+    """Train a model from the beginning.
+
+    Args:
+        config: all options.
+        output: the run folder to make; default ``runs/<dataset>-<model>-<date>``.
+
+    Returns:
+        What metrics.json holds.
+
+    Raises:
+        InputError: anything the user gave that cannot be used.
+        mde_fast.trainer.TrainingError: a loss is not finite.
+    """
+    device = make_device(config)
+    if output is None:
+        output = Path("runs") / f"{Path(config.dataset).stem}-{config.model}-{time.strftime('%Y%m%d-%H%M%S')}"
+    RunFolder.require_new(output)
+    with RunLog() as log:
+        dataset = make_dataset(config)
+        _describe(dataset)
+        model = make_model(config, dataset, device)
+        require_negatives(dataset)
+        run = RunFolder.create(output, config)  # only now: bad input leaves nothing behind
+        log.write_to(run)
+        save_catalogue(run, dataset)
+        return _train(run, Trainer(model, dataset, config, run), dataset)
+
+
+def resume_run(path: str | Path, changes: dict[str, Any]) -> dict[str, Any]:
+    """Continue a run where it stopped, bit for bit as if it never had.
+
+    Args:
+        path: the run folder.
+        changes: options to change; only ``epochs``, ``device`` and where files are may be.
+
+    Returns:
+        What metrics.json holds.
+    """
+    run = RunFolder.open(path)
+    stored = run.config()
+    for name, value in changes.items():
+        if name not in RESUMABLE_CHANGES and value != getattr(stored, name):
+            raise InputError(
+                f"{name}: a resumed run keeps its options ({name} is {getattr(stored, name)}); "
+                f"only {', '.join(RESUMABLE_CHANGES)} may change"
+            )
+    config = with_options(stored, **changes)
+    device = make_device(config)
+    with RunLog() as log:
+        dataset = make_dataset(config)
+        _describe(dataset)
+        check_same_dataset(run, dataset)
+        model = make_model(config, dataset, device)
+        log.write_to(run)
+        run.write_text("config.yaml", config.to_yaml())
+        trainer = Trainer(model, dataset, config, run)
+        trainer.restore()
+        return _train(run, trainer, dataset)
+
+
+def _train(run: RunFolder, trainer: Trainer, dataset: InteractionDataset) -> dict[str, Any]:
+    config, device = trainer.config, trainer.device
+    logger.info("training %s on %s, %s, seed %d -> %s", config.model, device, config.precision, config.seed, run.path)
+    trainer.fit()
+    if not trainer.progress.history:
+        logger.info("interrupted in the first epoch; continue with --resume %s", run.path)
+        return {"status": "interrupted"}
+    result = {
+        "status": "interrupted" if trainer.interrupted else "finished",
+        "model": config.model,
+        "dataset": config.dataset,
+        "data": dataset.data,
+        "device": str(device),
+        "precision": config.precision,
+        "seed": config.seed,
+        **trainer.result(),
+        "versions": {"mde_fast": __version__, "torch": torch.__version__, "python": platform.python_version()},
+    }
+    run.write_json("metrics.json", result)
+    title = f"{config.model} on {dataset.name} ({dataset.data}), seed {config.seed}"
+    plot_curves(trainer.progress.history, run.path / "curves.png", title=title, metric=config.valid_metric.lower())
+    _report(run, config, result)
+    return result
+
+
+def _report(run: RunFolder, config: Config, result: dict[str, Any]) -> None:
+    if result["data"] != "real":
+        logger.info("These figures are from %s data.", result["data"])
+    logger.info("best epoch %d of %d; test metrics:", result["best_epoch"], result["epochs_run"])
+    logger.info("%s", format_metrics(result["test"], config.topk))
+    if result["status"] == "interrupted":
+        logger.info("interrupted: everything is saved, continue with --resume %s", run.path)
+    logger.info("results in %s", run.path)
+
+
+def evaluate_run(path: str | Path, *, topk: tuple[int, ...] = (), data_dir: str | None = None) -> dict[str, Any]:
+    """Validation and test metrics of a run's best epoch, computed again from its embeddings.
+
+    Args:
+        path: the run folder.
+        topk: cut-offs; default those of the run.
+        data_dir: where dataset folders are now, when they have moved.
+    """
+    run = RunFolder.open(path)
+    config = run.config() if data_dir is None else with_options(run.config(), data_dir=data_dir)
+    state, tensors = run.load_checkpoint("best")
+    dataset = make_dataset(config, with_features=False)
+    check_same_dataset(run, dataset)
+    evaluator = Evaluator(dataset, topk or config.topk)
+    vectors = tensors["user_embeddings"], tensors["item_embeddings"]
+    return {
+        "model": config.model,
+        "dataset": config.dataset,
+        "data": run.load_json("catalogue.json")["data"],
+        "best_epoch": state["epoch"],
+        "topk": evaluator.cutoffs,
+        "valid": evaluator(*vectors, "valid"),
+        "test": evaluator(*vectors, "test"),
+    }
+
+
+def check_same_dataset(run: RunFolder, dataset: InteractionDataset) -> None:
+    """Refuse to mix a run with data it was not trained on.
+
+    Raises:
+        InputError: sizes, splits or ids differ.
+    """
+    catalogue = run.load_json("catalogue.json")
+    if catalogue["fingerprint"] != dataset.fingerprint:
+        raise InputError(
+            f"{run.path}: trained on other data than {dataset.name} is now ({len(catalogue['user_ids']):,} users and "
+            f"{len(catalogue['item_ids']):,} items then, {dataset.num_users:,} and {dataset.num_items:,} now, or another "
+            "split); give the original --data-dir"
+        )
+
+
+def _describe(dataset: InteractionDataset) -> None:
+    for line in dataset.statistics():
+        logger.info("%s", line)

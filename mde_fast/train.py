@@ -1,0 +1,36 @@
+"""``python -m mde_fast.train``: train a model, keep its checkpoints, report its test metrics."""
+
+from __future__ import annotations
+
+from .cli import add_options, collect_options, make_parser, normalise_flags, run_command
+from .config import make_config
+from .errors import InputError
+from .runs import resume_run, start_run
+
+EPILOG = """examples:
+  python -m mde_fast.train --dataset clothing
+  python -m mde_fast.train --dataset data/my_shop --features image=clip.npy,text=bert.npy --output runs/shop
+  python -m mde_fast.train --dataset purchases.csv --split temporal --require-real
+  python -m mde_fast.train --resume runs/shop --epochs 200
+"""
+
+
+def main(arguments: list[str]) -> int:
+    parser = make_parser("Train a multi-modal recommender and report its test metrics at the best validation epoch.", EPILOG)
+    parser.add_argument("--config", metavar="FILE", help="YAML file of options; flags win over it")
+    parser.add_argument("--output", metavar="RUN", help="run folder to make (default: runs/DATASET-MODEL-DATE)")
+    parser.add_argument("--resume", metavar="RUN", help="continue this run; --epochs may raise its limit")
+    add_options(parser)
+    parsed = parser.parse_args(normalise_flags(arguments, own=("config", "output", "resume", "help")))
+    options = collect_options(parsed, parsed.config)
+    if parsed.resume is not None:
+        if parsed.output is not None:
+            raise InputError("--output: a resumed run stays in its folder; leave --output out")
+        result = resume_run(parsed.resume, options)
+    else:
+        result = start_run(make_config(options), parsed.output)
+    return 0 if result["status"] == "finished" else 130
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,279 @@
+"""Epochs, early stopping and checkpoints for any model that keeps a small promise.
+
+A model has ``part_names``, ``loss_parts(users, positives, negatives)`` whose sum is the loss, and ``embeddings()``.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import statistics
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .config import Config
+from .data.dataset import InteractionDataset
+from .errors import InputError
+from .evaluation import Evaluator
+from .kernels import NegativeTable, sample_negatives
+from .run_folder import RunFolder
+
+logger = logging.getLogger("mde_fast")
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message is one line for the person who runs it."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands; all of it is in a checkpoint.
+
+    Attributes:
+        epoch: epochs finished. step: steps done of the next one.
+        best_epoch: with the best validation metric; 0 before the first evaluation. best_value: that metric, rounded.
+        history: a row per finished epoch, as in metrics.jsonl.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = 0
+    best_value: float = -1.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains with Adam on BPR triples and keeps the best epoch by validation.
+
+    Triples of an epoch: all train interactions in a random order, one uniform negative each, in batches, the last one
+    short. The same seed gives the same bits; a resumed run is the run that was never stopped.
+    """
+
+    def __init__(self, model: nn.Module, dataset: InteractionDataset, config: Config, run: RunFolder):
+        self.model, self.config, self.run = model, config, run
+        self.device = next(model.parameters()).device
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+        self.evaluator = Evaluator(
+            dataset, (*config.topk, int(config.valid_metric.partition("@")[2])), self.device
+        )
+        self.generator = torch.Generator(self.device).manual_seed(config.seed)
+        self.users = torch.from_numpy(dataset.train.users).to(self.device)
+        self.items = torch.from_numpy(dataset.train.items).to(self.device)
+        self.negatives = NegativeTable.build(self.users, self.items, dataset.num_users, dataset.num_items)
+        self.progress = Progress()
+        steps = math.ceil(len(self.users) / config.train_batch_size)
+        self.step_parts = torch.zeros(steps, len(model.part_names), device=self.device)  # of the current epoch
+        self.interrupted = False
+
+    def fit(self) -> None:
+        """Train until the validation metric has not improved for ``stopping_step`` epochs, or ``epochs`` are over.
+
+        Ctrl-C (or SIGTERM) ends after the current step with everything saved; ``interrupted`` is then True.
+
+        Raises:
+            TrainingError: a loss is not finite.
+        """
+        progress, config = self.progress, self.config
+        with self._stop_on_signal():
+            while not self.finished():
+                seconds = self._train_epoch()
+                if self.interrupted:
+                    self._save_last()
+                    return
+                self._close_epoch(seconds)
+                if progress.best_epoch == progress.epoch:
+                    self._save_best()
+                self._save_last()
+                self.run.append_line("metrics.jsonl", progress.history[-1])
+        if progress.epoch < config.epochs:
+            logger.info("no improvement for %d epochs: stopped early", config.stopping_step)
+
+    def finished(self) -> bool:
+        """Whether there is nothing left to train."""
+        progress = self.progress
+        waited = progress.epoch - progress.best_epoch
+        return progress.epoch >= self.config.epochs or (progress.epoch > 0 and waited >= self.config.stopping_step)
+
+    def _train_epoch(self) -> float:
+        """Train what is left of the current epoch; seconds it took."""
+        started = time.perf_counter()
+        epoch_start = self.generator.get_state()
+        order = torch.randperm(len(self.users), generator=self.generator, device=self.device)
+        users, positives = self.users[order], self.items[order]
+        negatives = sample_negatives(self.negatives, users, self.generator)
+        batches = list(
+            zip(*(column.split(self.config.train_batch_size) for column in (users, positives, negatives)))
+        )
+        first = self.progress.step
+        bar = tqdm(
+            batches[first:],
+            desc=f"epoch {self.progress.epoch + 1}",
+            initial=first,
+            total=len(batches),
+            unit="step",
+            leave=False,
+            disable=None,
+        )
+        for batch in bar:
+            parts = self._step(*batch)
+            if self.device.type == "cpu":  # elsewhere looking at a loss would make the device wait
+                self._check_finite()
+                bar.set_postfix(loss=f"{float(parts.sum()):.4f}", refresh=False)
+            if self.interrupted:
+                bar.close()
+                self.generator.set_state(epoch_start)  # the epoch's draws are made again when it goes on
+                break
+        self._check_finite()
+        return time.perf_counter() - started
+
+    def _step(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = self.model.loss_parts(users, positives, negatives)
+        parts.sum().backward()
+        self.optimizer.step()
+        self.step_parts[self.progress.step] = parts.detach()
+        self.progress.step += 1
+        return parts.detach()
+
+    def _check_finite(self) -> None:
+        """Look for the first step of this epoch with a loss that is not a number."""
+        bad = torch.nonzero(~torch.isfinite(self.step_parts[: self.progress.step])).tolist()
+        if bad:
+            step, part = bad[0]
+            raise TrainingError(
+                f"epoch {self.progress.epoch + 1}, step {step + 1}: loss part '{self.model.part_names[part]}' is "
+                f"{float(self.step_parts[step, part])}; {self.run.path} keeps the last checkpoint, "
+                "try a smaller learning_rate"
+            )
+
+    def _close_epoch(self, seconds: float) -> None:
+        """Evaluate, and record the epoch."""
+        progress, metric = self.progress, self.config.valid_metric.lower()
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        started = time.perf_counter()
+        self.vectors = self.model.embeddings()
+        valid = self.evaluator(*self.vectors, "valid")
+        evaluation_seconds = time.perf_counter() - started
+        parts = self.step_parts.double().mean(dim=0).tolist()
+        value = round(valid[metric], 4)  # MMRec compares rounded values
+        if value > progress.best_value:
+            progress.best_epoch, progress.best_value = progress.epoch, value
+        progress.history.append(
+            {
+                "epoch": progress.epoch,
+                "loss": sum(parts),
+                "loss_parts": dict(zip(self.model.part_names, parts)),
+                "valid": valid,
+                "best": progress.best_epoch == progress.epoch,
+                "seconds": seconds,
+                "seconds_evaluation": evaluation_seconds,
+            }
+        )
+        logger.info(
+            "epoch %3d  loss %.4f  valid %s %.4f%s  %.1f s + %.1f s evaluation",
+            progress.epoch,
+            sum(parts),
+            metric,
+            valid[metric],
+            " *" if progress.best_epoch == progress.epoch else "  ",
+            seconds,
+            evaluation_seconds,
+        )
+
+    def result(self) -> dict[str, Any]:
+        """Validation and test metrics of the best epoch, and the times; reads the best checkpoint."""
+        progress = self.progress
+        _, tensors = self.run.load_checkpoint("best")
+        test = self.evaluator(tensors["user_embeddings"], tensors["item_embeddings"], "test")
+        history = progress.history
+        return {
+            "epochs_run": progress.epoch,
+            "best_epoch": progress.best_epoch,
+            "seconds_per_epoch": statistics.median(row["seconds"] for row in history),
+            "seconds_per_evaluation": statistics.median(row["seconds_evaluation"] for row in history),
+            "valid": history[progress.best_epoch - 1]["valid"],
+            "test": test,
+        }
+
+    def _save_best(self) -> None:
+        user_vectors, item_vectors = self.vectors
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {"user_embeddings": user_vectors, "item_embeddings": item_vectors}
+        row = self.progress.history[-1]
+        self.run.save_checkpoint("best", {"epoch": row["epoch"], "valid": row["valid"]}, tensors)
+
+    def _save_last(self) -> None:
+        progress = self.progress
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
+        tensors |= {"generator": self.generator.get_state(), "step_parts": self.step_parts}
+        self.run.save_checkpoint("last", vars(progress), tensors)
+
+    def restore(self) -> None:
+        """Continue from the run's last checkpoint."""
+        if not self.run.has_checkpoint("last"):
+            logger.info("%s: no checkpoint yet, starting from the beginning", self.run.path)
+            self.run.write_lines("metrics.jsonl", [])
+            return
+        state, tensors = self.run.load_checkpoint("last")
+        self.progress = Progress(**{name: state[name] for name in vars(self.progress)})
+        self.model.load_state_dict(_part(tensors, "model."))
+        optimizer = self.optimizer.state_dict()
+        optimizer["state"] = {}
+        for name, tensor in _part(tensors, "optimizer.").items():
+            index, _, entry = name.partition(".")
+            optimizer["state"].setdefault(int(index), {})[entry] = tensor
+        self.optimizer.load_state_dict(optimizer)
+        self.generator.set_state(tensors["generator"])
+        self.step_parts.copy_(tensors["step_parts"])
+        self.run.write_lines("metrics.jsonl", self.progress.history)
+
+    @contextmanager
+    def _stop_on_signal(self):
+        """The first Ctrl-C or SIGTERM asks for a stop after the step; a second one is not held back."""
+
+        def ask(number, frame):
+            if self.interrupted:
+                raise KeyboardInterrupt
+            self.interrupted = True
+
+        signals = (signal.SIGINT, signal.SIGTERM)
+        try:
+            previous = [signal.signal(number, ask) for number in signals]
+        except ValueError:  # not the main thread: signals are the caller's business
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in zip(signals, previous):
+                signal.signal(number, handler)
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def require_negatives(dataset: InteractionDataset) -> None:
+    """Refuse a user who leaves no item of the training set alone: there is no negative to draw.
+
+    Raises:
+        InputError: naming the user by the id that the user's files have.
+    """
+    counts = np.diff(dataset.train_matrix.indptr)
+    candidates = len(np.unique(dataset.train.items))
+    full = np.flatnonzero(counts >= candidates)
+    if len(full):
+        raise InputError(
+            f"{dataset.name}: user {dataset.user_ids[full[0]]} has trained on all {candidates} items, so there is no "
+            "negative to learn from; drop that user or hold out some of their items"
+        )
