@@ -3,6 +3,7 @@
 ========================  =====================================  ==========================
 what the paper calls it   operator                               folder
 ========================  =====================================  ==========================
+E(0)      inputs         :func:`normalize_rows`                 ``kernels/normalize_rows``
 eq. 2, 3  LightGCN        :func:`propagate`                      ``kernels/propagate``
 eq. 4     graph convol.   :func:`spmm`                           ``kernels/spmm``
 eq. 6-8   MDA, MSA, NLT   :func:`node_losses`                    ``kernels/node_losses``
@@ -22,6 +23,7 @@ from .csr import CSRGraph
 from .infonce import infonce
 from .negatives import NegativeTable, sample_negatives
 from .node_losses import node_losses
+from .normalize_rows import normalize_rows
 from .propagate import propagate
 from .spmm import spmm
 from .topk import topk
@@ -32,6 +34,7 @@ __all__ = [
     "bpr",
     "infonce",
     "node_losses",
+    "normalize_rows",
     "propagate",
     "sample_negatives",
     "spmm",

@@ -1,3 +1,17 @@
 """mde_fast: fast training of multi-modal recommenders."""
 
+from __future__ import annotations
+
+import importlib
+
 __version__ = "0.1.0"
+
+_PUBLIC = {"Recommender": ".recommender", "Config": ".config", "start_run": ".runs", "resume_run": ".runs"}
+__all__ = [*_PUBLIC, "__version__"]
+
+
+def __getattr__(name: str):
+    """Import on first use: the operators alone do not pull in plotting and file formats."""
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

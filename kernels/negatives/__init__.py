@@ -35,9 +35,12 @@ class NegativeTable:
         """From TRAIN interactions (n,), (n,): candidates are the items seen in train, a user's own are excluded.
 
         Raises:
-            ValueError: a user has trained on every candidate, so no negative exists.
+            ValueError: a user has trained on every candidate, so no negative exists; or an id is out of range.
         """
         users, items = users.long(), items.long()
+        for name, ids, limit in (("users", users, num_users), ("items", items, num_items)):
+            if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < limit:
+                raise ValueError(f"{name} range from {int(ids.min())} to {int(ids.max())}, expected 0 to {limit - 1}")
         pairs = torch.unique(users * num_items + items)
         users, items = pairs // num_items, pairs % num_items
         candidates, places = torch.unique(items, return_inverse=True)

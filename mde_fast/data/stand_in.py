@@ -1,4 +1,4 @@
-"""Stand-in data: synthetic interactions and features of the published sizes, for who has no real ones yet."""
+"""Stand-in data: synthetic interactions and features of the published sizes, for those who have no real data yet."""
 
 from __future__ import annotations
 
@@ -168,15 +168,14 @@ def _draw_interactions(
 def _degrees(count: int, total: int, largest: int, root: int) -> np.ndarray:
     """(count,) descending degrees of sum ``total``, from ``CORE`` to ``largest``: a Zipf-Mandelbrot law.
 
-    Beyond the core the degree of rank r goes with ``((count + c) / (r + c)) ** (1 / root) - 1``; the offset c is the one
-    that gives the sum. Square roots, unlike other powers, are rounded alike on every machine.
+    Beyond the core the degree of rank r goes with ``((count + c) / (r + c)) ** (1 / root) - 1``, ``root`` 2 or 4; the
+    offset c is the one that gives the sum. Square roots, unlike other powers, are rounded alike on every machine.
     """
     rank = np.arange(1, count + 1)
 
     def beyond_core(offset: float) -> np.ndarray:
         law = (count + offset) / (rank + offset)
-        for _ in range(root.bit_length() - 1):
-            law = np.sqrt(law)
+        law = np.sqrt(law) if root == 2 else np.sqrt(np.sqrt(law))
         return (largest - CORE) * ((law - 1) / (law[0] - 1))
 
     low, high = -1.0, float(count)

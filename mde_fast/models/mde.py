@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ..config import Config
 from ..graphs import Graphs
-from ..kernels import bpr, infonce, node_losses, propagate, spmm
+from ..kernels import bpr, infonce, node_losses, normalize_rows, propagate, spmm
 from ..kernels.node_losses import difference_weight
 from .preferences import Preferences
 from .towers import FeatureTower
@@ -61,8 +61,8 @@ class MDE(nn.Module):
         items = torch.stack([tower() for tower in self.towers], dim=1)
         inputs = torch.cat([self.user_table, items])
         if config.row_normalize:
-            inputs = F.normalize(inputs, dim=2)
-        if config.input_scale != 1:
+            inputs = normalize_rows(inputs, scale=config.input_scale)
+        elif config.input_scale != 1:
             inputs = inputs * config.input_scale
         layers = propagate(
             graphs.user_item, inputs.flatten(1), layers=config.n_layers, combine=config.layer_combine

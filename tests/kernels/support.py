@@ -175,7 +175,8 @@ def assert_close(actual: torch.Tensor, expected: torch.Tensor, name: str, floor:
     assert actual.shape == expected.shape, f"{name}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}"
     assert torch.isfinite(actual).all(), f"{name}: not finite"
     error, scale = rms(actual.double() - expected.double()), rms(expected)
-    assert error <= TOLERANCE[actual.dtype] * max(scale, floor), f"{name}: RMS of the error {error:.3g}, of the truth {scale:.3g}"
+    allowed = TOLERANCE[actual.dtype] * max(scale, floor)
+    assert error <= allowed, f"{name}: RMS of the error {error:.3g}, of the truth {scale:.3g}"
 
 
 def check(implementation: str, operator, tensors: dict[str, torch.Tensor], floor: float = 1e-6) -> None:

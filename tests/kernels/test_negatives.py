@@ -123,6 +123,20 @@ def test_a_user_with_every_item():
         NegativeTable.build(users, items, NUM_USERS, NUM_ITEMS)
 
 
+@pytest.mark.parametrize(
+    "users, items, message",
+    (
+        ([0, 6], [0, 1], "^users range from 0 to 6"),
+        ([-1, 0], [0, 1], "^users range from -1 to 0"),
+        ([0, 1], [1, 9], "^items range from 1 to 9"),
+        ([0, 1], [-2, 1], "^items range from -2 to 1"),
+    ),
+)
+def test_ids_out_of_range(users, items, message):
+    with pytest.raises(ValueError, match=message):
+        NegativeTable.build(torch.tensor(users), torch.tensor(items), NUM_USERS, NUM_ITEMS)
+
+
 def test_no_interactions():
     with pytest.raises(ValueError, match="no training interactions"):
         NegativeTable.build(USERS[:0], ITEMS[:0], NUM_USERS, NUM_ITEMS)

@@ -147,6 +147,19 @@ def test_zero_and_coinciding_rows(implementation, device, mda, msa, modalities, 
             assert_close(one, other, f"gradient of h[{node}, {modality}]", floor=0.1)
 
 
+@pytest.mark.parametrize("mda, msa", (("abs_cos", "none"), ("none", "cosine")))
+def test_rows_below_the_smallest_norm(implementation, device, mda, msa):
+    """There a cosine divides by a constant. PyTorch's own derivative departs from its function here: no reference."""
+    operator, tensors = _case(device, 2, 2, 5, mda=mda, msa=msa)
+    tiny, other = 1e-9 * tensors["h"][:, :1], tensors["h"][:, 1:]
+
+    def loss(tiny):
+        return sum(operator(torch.cat([tiny, other], dim=1), preference_logits=tensors["preference_logits"]))
+
+    with forced(implementation):
+        assert torch.autograd.gradcheck(loss, tiny.requires_grad_(), eps=1e-12, atol=1.0, rtol=1e-5)
+
+
 @pytest.mark.parametrize("mda", MDA_FORMS)
 def test_all_rows_coincide(implementation, device, mda):
     operator, tensors = _case(device, modalities=3, mda=mda)
