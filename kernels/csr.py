@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+EDGES_PER_PIECE = 128  # a hub of 10,000 edges becomes 79 pieces of work instead of one that all others wait for
+
+
+class Pieces(NamedTuple):
+    """A graph's rows as pieces of at most EDGES_PER_PIECE edges, for kernels that give each piece to a program.
+
+    Attributes:
+        pieces: (pieces, 4) row, first edge, last edge + 1, and the slot of its partial sum, -1 for a whole row.
+        splits: (rows of several pieces, 3) row, first slot, last slot + 1.
+        num_slots: partial sums in all.
+    """
+
+    pieces: Tensor
+    splits: Tensor
+    num_slots: int
 
 
 @dataclass(eq=False)
@@ -124,8 +141,7 @@ class CSRGraph:
         def make():
             order = self.transpose_order()
             counts = torch.bincount(self.columns.long(), minlength=self.shape[1])
-            rowptr = torch.zeros(self.shape[1] + 1, dtype=torch.int64, device=self.device)
-            torch.cumsum(counts, 0, out=rowptr[1:])
+            rowptr = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
             return CSRGraph(
                 rowptr=rowptr.to(self.rowptr.dtype),
                 columns=self.rows()[order],
@@ -135,6 +151,39 @@ class CSRGraph:
             )
 
         return self._cached("transpose", make)
+
+    def pieces(self) -> Pieces:
+        """The rows cut into pieces of like length."""
+
+        def make():
+            degrees = self.degrees().long()
+            counts = (degrees + EDGES_PER_PIECE - 1).div(EDGES_PER_PIECE, rounding_mode="floor").clamp_min_(1)
+            row = torch.arange(self.shape[0], device=self.device).repeat_interleave(counts)
+            place = torch.arange(row.numel(), device=self.device) - (counts.cumsum(0) - counts)[row]
+            start = self.rowptr.long()[row] + place * EDGES_PER_PIECE
+            stop = torch.minimum(start + EDGES_PER_PIECE, self.rowptr.long()[row + 1])
+            partial = counts[row] > 1
+            slot = torch.where(partial, partial.cumsum(0) - 1, -1)
+            split_row = torch.nonzero(counts > 1).flatten()
+            last_slot = counts[split_row].cumsum(0)
+            splits = torch.stack([split_row, last_slot - counts[split_row], last_slot], dim=1)
+            dtype = self.rowptr.dtype
+            pieces = torch.stack([row, start, stop, slot], dim=1).to(dtype)
+            return Pieces(pieces, splits.to(dtype), int(partial.sum()))
+
+        return self._cached("pieces", make)
+
+    def prepare(self, dtype: torch.dtype = torch.float32) -> CSRGraph:
+        """Make now what is otherwise made at first use. ``torch.compile(fullgraph=True)`` cannot make it while tracing."""
+        for graph in (self, self.transpose()):
+            graph.pieces()
+            if graph.values is not None:
+                graph.edge_values(dtype)
+        if self.symmetric:
+            self.inverse_sqrt_degrees(dtype)
+            if self.device.type == "cpu":
+                self.normalised_values(dtype)
+        return self
 
     def to(self, device) -> CSRGraph:
         """The same graph on another device; what was cached is made there again when asked for."""

@@ -95,13 +95,18 @@ def collect_options(parsed: argparse.Namespace, yaml_path: str | None) -> dict[s
     return {**options, **flags}
 
 
-def run_command(main: Callable[[list[str]], int | None]) -> None:
-    """Run a command line: results to stdout, one line to stderr and a non-zero status for an error."""
+def run_command(main: Callable[[list[str]], int | None], *, level: int = logging.INFO) -> None:
+    """Run a command line: results to stdout, one line to stderr and a non-zero status for an error.
+
+    Args:
+        main: arguments -> exit status, or None for success.
+        level: least important log messages to print; below WARNING they go to stdout.
+    """
     handler = _ThroughTqdm()
     handler.setFormatter(logging.Formatter("%(message)s"))
     root = logging.getLogger("mde_fast")
     root.addHandler(handler)
-    root.setLevel(logging.INFO)
+    root.setLevel(level)
     root.propagate = False
     try:
         sys.exit(main(sys.argv[1:]) or 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 from .cli import make_parser, run_command
 from .config import convert
@@ -28,4 +29,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, level=logging.WARNING)  # stdout is for the metrics

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 
 def plot_curves(history: list[dict[str, Any]], path: Path, *, title: str, metric: str) -> None:
-    """Loss and validation metric over epochs, as a PNG.
+    """Loss and validation metric over epochs, as a PNG whatever the path ends in.
 
     Args:
         history: the rows of metrics.jsonl.
@@ -41,4 +41,4 @@ def plot_curves(history: list[dict[str, Any]], path: Path, *, title: str, metric
                 ha="right",
             )
         figure.suptitle(title)
-        figure.savefig(path, dpi=130)
+        figure.savefig(path, dpi=130, format="png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> None:
 
 def _read_ids(path: str) -> list[str]:
     try:
-        return [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); give a text file with one user id a line") from None
 
@@ -74,4 +75,4 @@ def _print(kind: str, subjects: list[Any], rows: list[list[tuple[Any, float]]], 
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, level=logging.WARNING)  # stdout is for the recommendations

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import xxhash
 from torch import Tensor
 
 from .data.dataset import InteractionDataset, Split
@@ -119,7 +120,13 @@ def save_catalogue(run: RunFolder, dataset: InteractionDataset) -> None:
             "dataset": dataset.name,
             "data": dataset.data,
             "fingerprint": dataset.fingerprint,
+            "features": feature_hashes(dataset),
             "user_ids": dataset.user_ids.tolist(),
             "item_ids": dataset.item_ids.tolist(),
         },
     )
+
+
+def feature_hashes(dataset: InteractionDataset) -> dict[str, str]:
+    """Modality -> hash of its features."""
+    return {name: xxhash.xxh3_128_hexdigest(matrix.data) for name, matrix in dataset.features.items()}

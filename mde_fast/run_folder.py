@@ -2,7 +2,7 @@
 
 ::
 
-    RUN/config.yaml               the resolved options
+    RUN/config.yaml               the resolved options; the folder is a run once it is there
     RUN/log.txt                   what was printed
     RUN/metrics.jsonl             a line per epoch
     RUN/metrics.json              the result
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,8 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
 
     @classmethod
-    def create(cls, path: str | Path, config: Config) -> RunFolder:
-        """A new run folder with its configuration.
+    def create(cls, path: str | Path) -> RunFolder:
+        """A folder for a new run, which it becomes with its config.yaml.
 
         Raises:
             InputError: the folder holds a run already, or cannot be written.
@@ -49,7 +50,6 @@ class RunFolder:
         run = cls(path)
         with run._writing("the run folder"):
             run.checkpoints.mkdir(parents=True, exist_ok=True)
-        run.write_text("config.yaml", config.to_yaml())
         return run
 
     @staticmethod
@@ -73,13 +73,23 @@ class RunFolder:
     def config(self) -> Config:
         return make_config(read_yaml(self.path / "config.yaml")[0])
 
-    def write_text(self, name: str, content: str) -> None:
-        """Replace a text file as a whole."""
+    def remove_leftovers(self) -> None:
+        """Remove what a killed process was still writing."""
+        for folder in (self.path, self.checkpoints):
+            for leftover in folder.glob("*.tmp*"):
+                leftover.unlink(missing_ok=True)
+
+    def write(self, name: str, write: Callable[[Path], Any]) -> None:
+        """Replace a file as a whole by what ``write`` writes to the path that it is given."""
         with self._writing(name):
-            _replace(self.path / name, lambda temporary: temporary.write_text(content, encoding="utf-8"))
+            _replace(self.path / name, write)
+
+    def write_text(self, name: str, content: str) -> None:
+        self.write(name, lambda path: path.write_text(content, encoding="utf-8"))
 
     def write_json(self, name: str, content: Any) -> None:
-        self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        """Values that JSON does not know, such as dates, become their text."""
+        self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")
 
     def write_lines(self, name: str, rows: list[dict]) -> None:
         self.write_text(name, "".join(json.dumps(row) + "\n" for row in rows))
@@ -89,10 +99,8 @@ class RunFolder:
             file.write(json.dumps(row) + "\n")
 
     def save_tensors(self, name: str, tensors: dict[str, torch.Tensor]) -> None:
-        """Replace a safetensors file as a whole."""
         contiguous = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-        with self._writing(name):
-            _replace(self.path / name, lambda temporary: save_file(contiguous, temporary))
+        self.write(name, lambda path: save_file(contiguous, path))
 
     def load_tensors(self, name: str) -> dict[str, torch.Tensor]:
         path = self.path / name
@@ -135,16 +143,19 @@ class RunFolder:
         except (OSError, SafetensorError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(
-                f"{self.path}: cannot write {what} ({reason}); free space or choose a writable --output, "
-                "earlier checkpoints are intact"
+                f"{self.path}: cannot write {what} ({reason}); free space or choose a writable folder, "
+                "what was saved before is intact"
             ) from None
 
 
-def _replace(path: Path, write) -> None:
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     """Write beside the file, flush to disk, then take its place: a reader sees the old file or the new one."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         write(temporary)
+        temporary.chmod(mode)  # safetensors makes files that only their owner can read
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from logging.handlers import MemoryHandler
 
 from .errors import InputError
 from .run_folder import RunFolder
 
+logger = logging.getLogger("mde_fast")
+
 BUFFERED_LINES = 100_000
+
+
+class _LogFile(logging.FileHandler):
+    """A log that cannot be written, as on a full disk, costs its lines and not the run."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 class RunLog:
@@ -24,7 +38,7 @@ class RunLog:
             InputError: it cannot be written.
         """
         try:
-            file = logging.FileHandler(run.path / "log.txt", encoding="utf-8")
+            file = _LogFile(run.path / "log.txt", encoding="utf-8")
         except OSError as error:
             raise InputError(f"{run.path}: cannot write log.txt ({error.strerror})") from None
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
@@ -32,11 +46,16 @@ class RunLog:
         self.handler.capacity = 1  # no more waiting
 
     def __enter__(self) -> RunLog:
-        logging.getLogger("mde_fast").addHandler(self.handler)
+        self.level = logger.level
+        logger.setLevel(logging.INFO)  # the file has every line, whatever the console shows
+        logger.addHandler(self.handler)
         return self
 
-    def __exit__(self, *exception) -> None:
-        logging.getLogger("mde_fast").removeHandler(self.handler)
+    def __exit__(self, kind, error, traceback) -> None:
+        if error is not None:  # the console's last line, which is not logged
+            self.handler.handle(logging.makeLogRecord({"msg": f"{kind.__name__}: {error}"}))
+        logger.removeHandler(self.handler)
+        logger.setLevel(self.level)
         file = self.handler.target
         if file is not None:
             self.handler.flush()

@@ -13,11 +13,11 @@ import torch
 from . import __version__
 from .assemble import make_dataset, make_device, make_model
 from .config import Config, with_options
-from .data.dataset import InteractionDataset
+from .data.dataset import REAL, InteractionDataset
 from .errors import InputError
 from .evaluation import Evaluator, format_metrics
 from .plots import plot_curves
-from .recommender import save_catalogue
+from .recommender import feature_hashes, save_catalogue
 from .run_folder import RunFolder
 from .run_log import RunLog
 from .trainer import Trainer, require_negatives
@@ -50,9 +50,10 @@ def start_run(config: Config, output: str | Path | None = None) -> dict[str, Any
         _describe(dataset)
         model = make_model(config, dataset, device)
         require_negatives(dataset)
-        run = RunFolder.create(output, config)  # only now: bad input leaves nothing behind
+        run = RunFolder.create(output)  # only now: bad input leaves nothing behind
         log.write_to(run)
         save_catalogue(run, dataset)
+        run.write_text("config.yaml", config.to_yaml())  # last: a run that has one can be resumed
         return _train(run, Trainer(model, dataset, config, run), dataset)
 
 
@@ -74,7 +75,7 @@ def resume_run(path: str | Path, changes: dict[str, Any]) -> dict[str, Any]:
                 f"{name}: a resumed run keeps its options ({name} is {getattr(stored, name)}); "
                 f"only {', '.join(RESUMABLE_CHANGES)} may change"
             )
-    config = with_options(stored, **changes)
+    config = _with_changes(stored, changes)
     device = make_device(config)
     with RunLog() as log:
         dataset = make_dataset(config)
@@ -82,21 +83,28 @@ def resume_run(path: str | Path, changes: dict[str, Any]) -> dict[str, Any]:
         check_same_dataset(run, dataset)
         model = make_model(config, dataset, device)
         log.write_to(run)
-        run.write_text("config.yaml", config.to_yaml())
+        run.remove_leftovers()
         trainer = Trainer(model, dataset, config, run)
         trainer.restore()
+        if config.epochs < trainer.progress.epoch:
+            raise InputError(f"epochs: {trainer.progress.epoch} are done already; give as many or more, or leave it out")
+        run.write_text("config.yaml", config.to_yaml())
         return _train(run, trainer, dataset)
 
 
 def _train(run: RunFolder, trainer: Trainer, dataset: InteractionDataset) -> dict[str, Any]:
     config, device = trainer.config, trainer.device
-    logger.info("training %s on %s, %s, seed %d -> %s", config.model, device, config.precision, config.seed, run.path)
+    if trainer.finished():
+        logger.info("%s is finished, there is nothing left to train", run.path)
+    else:
+        what = config.model, device, config.precision, config.seed, run.path
+        logger.info("training %s on %s, %s, seed %d -> %s", *what)
     trainer.fit()
     if not trainer.progress.history:
         logger.info("interrupted in the first epoch; continue with --resume %s", run.path)
         return {"status": "interrupted"}
     result = {
-        "status": "interrupted" if trainer.interrupted else "finished",
+        "status": "finished" if trainer.finished() else "interrupted",
         "model": config.model,
         "dataset": config.dataset,
         "data": dataset.data,
@@ -108,7 +116,8 @@ def _train(run: RunFolder, trainer: Trainer, dataset: InteractionDataset) -> dic
     }
     run.write_json("metrics.json", result)
     title = f"{config.model} on {dataset.name} ({dataset.data}), seed {config.seed}"
-    plot_curves(trainer.progress.history, run.path / "curves.png", title=title, metric=config.valid_metric.lower())
+    history, metric = trainer.progress.history, config.valid_metric.lower()
+    run.write("curves.png", lambda path: plot_curves(history, path, title=title, metric=metric))
     _report(run, config, result)
     return result
 
@@ -132,11 +141,12 @@ def evaluate_run(path: str | Path, *, topk: tuple[int, ...] = (), data_dir: str 
         data_dir: where dataset folders are now, when they have moved.
     """
     run = RunFolder.open(path)
-    config = run.config() if data_dir is None else with_options(run.config(), data_dir=data_dir)
+    changes = {"topk": topk, "data_dir": data_dir}
+    config = _with_changes(run.config(), {name: value for name, value in changes.items() if value})
     state, tensors = run.load_checkpoint("best")
     dataset = make_dataset(config, with_features=False)
     check_same_dataset(run, dataset)
-    evaluator = Evaluator(dataset, topk or config.topk)
+    evaluator = Evaluator(dataset, config.topk)
     vectors = tensors["user_embeddings"], tensors["item_embeddings"]
     return {
         "model": config.model,
@@ -149,11 +159,21 @@ def evaluate_run(path: str | Path, *, topk: tuple[int, ...] = (), data_dir: str 
     }
 
 
+def _with_changes(stored: Config, changes: dict[str, Any]) -> Config:
+    """A run's options with some changed; ``data_dir`` says where a dataset that was named by a path is now, too."""
+    config = with_options(stored, **changes)
+    if changes.get("data_dir"):
+        place = Path(changes["data_dir"]) / Path(stored.dataset).name
+        if stored.dataset != place.name or place.is_file():
+            return with_options(config, dataset=str(place))
+    return config
+
+
 def check_same_dataset(run: RunFolder, dataset: InteractionDataset) -> None:
     """Refuse to mix a run with data it was not trained on.
 
     Raises:
-        InputError: sizes, splits or ids differ.
+        InputError: sizes, splits or ids differ, or features if the dataset has real ones.
     """
     catalogue = run.load_json("catalogue.json")
     if catalogue["fingerprint"] != dataset.fingerprint:
@@ -162,8 +182,16 @@ def check_same_dataset(run: RunFolder, dataset: InteractionDataset) -> None:
             f"{len(catalogue['item_ids']):,} items then, {dataset.num_users:,} and {dataset.num_items:,} now, or another "
             "split); give the original --data-dir"
         )
+    then, now = catalogue["features"], feature_hashes(dataset)
+    if dataset.data == REAL and now and now != then:
+        changed = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
+        raise InputError(
+            f"{run.path}: trained on other features of {dataset.name} than are there now ({', '.join(changed)}); "
+            "bring back the original files or train anew"
+        )
 
 
 def _describe(dataset: InteractionDataset) -> None:
-    for line in dataset.statistics():
+    # What nobody may overlook comes first.
+    for line in sorted(dataset.statistics(), key=lambda line: not line.startswith("STAND-IN")):
         logger.info("%s", line)

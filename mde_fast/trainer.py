@@ -148,18 +148,24 @@ class Trainer:
         bad = torch.nonzero(~torch.isfinite(self.step_parts[: self.progress.step])).tolist()
         if bad:
             step, part = bad[0]
-            raise TrainingError(
-                f"epoch {self.progress.epoch + 1}, step {step + 1}: loss part '{self.model.part_names[part]}' is "
-                f"{float(self.step_parts[step, part])}; {self.run.path} keeps the last checkpoint, "
-                "try a smaller learning_rate"
+            raise self._not_finite(
+                step + 1, f"loss part '{self.model.part_names[part]}' is {float(self.step_parts[step, part])}"
             )
+
+    def _not_finite(self, step: int, what: str) -> TrainingError:
+        return TrainingError(
+            f"epoch {self.progress.epoch + 1}, step {step}: {what}; {self.run.path} keeps the epochs before, "
+            "try a smaller learning_rate"
+        )
 
     def _close_epoch(self, seconds: float) -> None:
         """Evaluate, and record the epoch."""
         progress, metric = self.progress, self.config.valid_metric.lower()
-        progress.epoch, progress.step = progress.epoch + 1, 0
         started = time.perf_counter()
         self.vectors = self.model.embeddings()
+        if not all(torch.isfinite(vectors).all() for vectors in self.vectors):  # an update went wrong after its loss
+            raise self._not_finite(progress.step, "the embeddings are not finite")
+        progress.epoch, progress.step = progress.epoch + 1, 0
         valid = self.evaluator(*self.vectors, "valid")
         evaluation_seconds = time.perf_counter() - started
         parts = self.step_parts.double().mean(dim=0).tolist()
@@ -226,6 +232,7 @@ class Trainer:
             return
         state, tensors = self.run.load_checkpoint("last")
         self.progress = Progress(**{name: state[name] for name in vars(self.progress)})
+        logger.info("%s: %d epochs and %d steps are done", self.run.path, self.progress.epoch, self.progress.step)
         self.model.load_state_dict(_part(tensors, "model."))
         optimizer = self.optimizer.state_dict()
         optimizer["state"] = {}
@@ -233,7 +240,11 @@ class Trainer:
             index, _, entry = name.partition(".")
             optimizer["state"].setdefault(int(index), {})[entry] = tensor
         self.optimizer.load_state_dict(optimizer)
-        self.generator.set_state(tensors["generator"])
+        if tensors["generator"].shape == self.generator.get_state().shape:
+            self.generator.set_state(tensors["generator"])
+        else:
+            logger.warning("another kind of device than before: the run goes on with other random draws")
+            self.generator.manual_seed(self.config.seed + self.progress.epoch)
         self.step_parts.copy_(tensors["step_parts"])
         self.run.write_lines("metrics.jsonl", self.progress.history)
 

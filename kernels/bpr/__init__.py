@@ -60,7 +60,7 @@ def bpr(
         raise ValueError(f"user_table has shape {tuple(user_table.shape)}, expected {tuple(h_users.shape)}")
     if fusion not in FUSIONS:
         raise ValueError(f"fusion={fusion!r}: choose from {', '.join(FUSIONS)}")
-    implementation = bpr_reference if use_reference() else bpr_torch
+    implementation = bpr_reference if use_reference(h_users.device) else bpr_torch
     return implementation(
         h_users, h_items, users, positives, negatives, user_logits, item_logits, user_table, fusion
     )

@@ -40,7 +40,7 @@ def infonce(h: Tensor, *, weight: Tensor, nodes: Tensor, temperature: float = 0.
         raise ValueError(f"weight {tuple(weight.shape)} and nodes {tuple(nodes.shape)} must both be ({h.shape[0]},)")
     if not temperature > 0:
         raise ValueError(f"temperature={temperature}: must be positive")
-    if use_reference():
+    if use_reference(h.device):
         return infonce_reference(h, weight, nodes, temperature)
     unit = F.normalize(h, dim=2).unbind(dim=1)
     total = h.new_zeros(())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 ROWS_PER_BLOCK = 512
 
@@ -33,6 +34,7 @@ class ContrastFunction(torch.autograd.Function):
         return weight.dot(per_node)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor):
         query, key, weight, nodes, logsumexp, per_node = ctx.saved_tensors
         slope = (grad * weight / ctx.temperature)[:, None]

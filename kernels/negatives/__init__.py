@@ -73,7 +73,7 @@ def sample_negatives(table: NegativeTable, users: Tensor, generator: torch.Gener
     users = users.long()
     # 63 random bits modulo a catalogue's size: uniform up to one part in 10^12.
     bits = torch.randint(0, 2**63 - 1, users.shape, generator=generator, device=users.device)
-    if use_reference():
+    if use_reference(users.device):
         return sample_negatives_reference(table, users, bits)
     count = table.candidates.numel()
     start = table.rowptr[users]

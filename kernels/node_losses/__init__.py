@@ -68,7 +68,7 @@ def node_losses(
         raise ValueError(f"mda={mda!r}: choose from {', '.join(MDA_FORMS)}")
     if msa not in MSA_FORMS:
         raise ValueError(f"msa={msa!r}: choose from {', '.join(MSA_FORMS)}")
-    if use_reference():
+    if use_reference(h.device):
         return node_losses_reference(h, preference_logits, free_logits, detach, mda, msa)
     w_dif = difference_weight(
         h.shape[0], preference_logits=preference_logits, free_logits=free_logits, detach=detach, like=h

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 COSINE_EPS = 1e-8  # the smallest norm a cosine divides by, as in torch.nn.functional.cosine_similarity
 
@@ -44,6 +45,7 @@ class NodeLossesFunction(torch.autograd.Function):
         return mda_loss, msa_loss
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad_mda: Tensor, grad_msa: Tensor):
         h, w_dif, norms, *scalars = ctx.saved_tensors
         mda, msa, pairs, num_cosines = ctx.options

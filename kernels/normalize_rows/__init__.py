@@ -30,6 +30,6 @@ def normalize_rows(x: Tensor, *, scale: float = 1.0) -> Tensor:
         raise ValueError("x is a scalar, expected (..., D)")
     if scale == 0:
         raise ValueError("scale=0: must not be 0")
-    if use_reference():
+    if use_reference(x.device):
         return normalize_rows_reference(x, scale)
     return NormalizeRowsFunction.apply(x, scale)

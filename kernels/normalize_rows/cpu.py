@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 NORM_EPS = 1e-12  # the smallest norm that is divided by, as in torch.nn.functional.normalize
 
@@ -20,6 +21,7 @@ class NormalizeRowsFunction(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor):
         out, norm = ctx.saved_tensors
         along = (grad * out).sum(-1, keepdim=True) / ctx.scale**2

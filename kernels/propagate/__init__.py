@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ..csr import CSRGraph
 from ..dispatch import use_reference
-from .cpu import PropagateFunction
+from ..spmm.primitives import Edges, edges_of, row_sum
 from .reference import propagate_reference
 
 __all__ = ["propagate"]
+
+
+def _horner(edges: Edges, x: Tensor, layers: int, combine: str) -> Tensor:
+    """``x + A (x + A (x + ...))`` is the sum of all layers, in ``layers`` products and one buffer."""
+    if layers == 0:
+        return x.clone()
+    total = x
+    for layer in range(1, layers + 1):
+        mean = combine == "mean" and layer == layers
+        total = row_sum(*edges, total, x, 1 / (layers + 1) if mean else 1.0)
+    return total
+
+
+class PropagateFunction(torch.autograd.Function):
+    """A sum of powers of a symmetric A is symmetric: the backward pass is the forward routine on the gradient."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, edges: Edges, layers: int, combine: str) -> Tensor:
+        ctx.arguments = edges, layers, combine
+        return _horner(edges, x, layers, combine)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        edges, layers, combine = ctx.arguments
+        return _horner(edges, grad.contiguous(), layers, combine), None, None, None
 
 
 def propagate(graph: CSRGraph, x: Tensor, *, layers: int = 2, combine: str = "mean") -> Tensor:
@@ -37,6 +65,6 @@ def propagate(graph: CSRGraph, x: Tensor, *, layers: int = 2, combine: str = "me
         raise ValueError(f"layers={layers}: must be 0 or more")
     if combine not in ("mean", "sum"):
         raise ValueError(f"combine={combine!r}: choose mean or sum")
-    if use_reference():
+    if use_reference(x.device):
         return propagate_reference(graph, x, layers, combine)
-    return PropagateFunction.apply(graph, x, layers, combine)
+    return PropagateFunction.apply(x, edges_of(graph, x.dtype, degree_scaled=True), layers, combine)

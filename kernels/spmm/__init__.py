@@ -2,14 +2,52 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ..csr import CSRGraph
 from ..dispatch import use_reference
-from .cpu import SpmmFunction
+from .primitives import Edges, edge_dot, edges_of, row_sum
 from .reference import spmm_reference
 
 __all__ = ["spmm"]
+
+
+class SpmmFunction(torch.autograd.Function):
+    """dX = A^T dY on the transposed graph; the value of edge (r, c) gets <dY_r, X_c>; the residual gets dY."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, values: Tensor | None, residual: Tensor | None, edges: Edges, transposed: Edges | None):
+        ctx.edges, ctx.transposed = edges, transposed
+        ctx.save_for_backward(x if values is not None else None)
+        return row_sum(*edges, x, residual, 1.0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        edges, (x,) = ctx.edges, ctx.saved_tensors
+        grad_x = grad_values = None
+        if ctx.needs_input_grad[0]:
+            grad_x = row_sum(*ctx.transposed, grad, None, 1.0)
+        if ctx.needs_input_grad[1]:
+            grad_values = edge_dot(edges.rowptr, edges.columns, edges.pieces, grad, x)
+        return grad_x, grad_values, grad if ctx.needs_input_grad[2] else None, None, None
+
+
+def _both_directions(graph: CSRGraph, values: Tensor | None, x: Tensor) -> tuple[Edges, Edges | None]:
+    """A as row_sum takes it and, where a gradient will flow back, A^T."""
+    edges = edges_of(graph, x.dtype)
+    transposed = edges_of(graph.transpose(), x.dtype) if torch.is_grad_enabled() and x.requires_grad else None
+    if values is None:
+        return edges, transposed
+    values = values.detach()
+    if transposed is not None:
+        # A symmetric pattern does not make other values symmetric: they follow the transpose's order, and so do the
+        # columns, which a graph that is its own transpose may hold in another.
+        order = graph.transpose_order()
+        transposed = transposed._replace(values=values[order], columns=graph.rows()[order])
+    return edges._replace(values=values), transposed
 
 
 def spmm(graph: CSRGraph, x: Tensor, *, values: Tensor | None = None, residual: Tensor | None = None) -> Tensor:
@@ -33,6 +71,6 @@ def spmm(graph: CSRGraph, x: Tensor, *, values: Tensor | None = None, residual: 
         raise ValueError(f"{tuple(values.shape)} values for a graph of {graph.num_edges} edges")
     if residual is not None and residual.shape != (graph.shape[0], x.shape[1]):
         raise ValueError(f"residual has shape {tuple(residual.shape)}, expected {(graph.shape[0], x.shape[1])}")
-    if use_reference():
+    if use_reference(x.device):
         return spmm_reference(graph, x, values, residual)
-    return SpmmFunction.apply(graph, x, values, residual)
+    return SpmmFunction.apply(x, values, residual, *_both_directions(graph, values, x))

@@ -53,5 +53,5 @@ def topk(
         raise ValueError(f"users has shape {tuple(users.shape)}, expected (B,)")
     if users is None:
         users = torch.arange(shape[0], device=user_vectors.device)
-    implementation = topk_reference if use_reference() else topk_torch
+    implementation = topk_reference if use_reference(user_vectors.device) else topk_torch
     return implementation(user_vectors, item_vectors, users.long(), min(k, shape[1]), seen)

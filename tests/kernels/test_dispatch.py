@@ -3,24 +3,28 @@
 import logging
 
 import pytest
+import torch
 from support import SYMMETRIC_GRAPHS, forced, random
 
 from mde_fast.kernels import dispatch, propagate
 
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
 
 @pytest.fixture
-def nothing_announced(monkeypatch):
+def fresh(monkeypatch, caplog):
+    """Nothing chosen and nothing announced yet; gives the messages of the announcements."""
+    for variable in ("MDE_FAST_IMPL", "TRITON_INTERPRET"):
+        monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(dispatch, "_announced", set())
-
-
-def _announcements(caplog):
-    return [record.getMessage() for record in caplog.records if record.name == "mde_fast.kernels"]
+    caplog.set_level(logging.INFO, logger="mde_fast.kernels")
+    return lambda: [record for record in caplog.records if record.name == "mde_fast.kernels"]
 
 
 @pytest.mark.parametrize("name", ("cuda", "Reference", " "))
 def test_unknown_name(name):
-    with forced(name), pytest.raises(ValueError, match=f"MDE_FAST_IMPL={name}.*reference, torch"):
-        dispatch.implementation()
+    with forced(name), pytest.raises(ValueError, match=f"MDE_FAST_IMPL={name}.*reference, torch, triton"):
+        dispatch.implementation(CPU)
 
 
 def test_unknown_name_reaches_the_caller_of_an_operator():
@@ -29,33 +33,51 @@ def test_unknown_name_reaches_the_caller_of_an_operator():
         propagate(graph, random(12, 4))
 
 
+@pytest.mark.parametrize("device", (CPU, GPU), ids=str)
 @pytest.mark.parametrize("name", ("reference", "torch"))
-def test_forced(name):
+def test_forced(fresh, name, device):
     with forced(name):
-        assert dispatch.implementation() == name
-        assert dispatch.use_reference() == (name == "reference")
+        assert dispatch.implementation(device) == name
+        assert dispatch.use_reference(device) == (name == "reference")
 
 
-@pytest.mark.parametrize("unset", ("", None))
-def test_default(monkeypatch, unset):
-    monkeypatch.delenv("MDE_FAST_IMPL", raising=False)
-    if unset is not None:
-        monkeypatch.setenv("MDE_FAST_IMPL", unset)
-    assert dispatch.implementation() in dispatch.IMPLEMENTATIONS and not dispatch.use_reference()
+def test_forced_triton(fresh, monkeypatch):
+    monkeypatch.setattr(dispatch, "_triton_installed", True)
+    with forced("triton"):
+        assert dispatch.implementation(GPU) == "triton"
+        with pytest.raises(RuntimeError, match="tensors are on cpu.*TRITON_INTERPRET=1"):
+            dispatch.implementation(CPU)
+        monkeypatch.setenv("TRITON_INTERPRET", "1")
+        assert dispatch.implementation(CPU) == "triton"
+        monkeypatch.setattr(dispatch, "_triton_installed", False)
+        with pytest.raises(RuntimeError, match="triton is not installed"):
+            dispatch.implementation(GPU)
 
 
-def test_announces_once(nothing_announced, caplog):
-    caplog.set_level(logging.INFO, logger="mde_fast.kernels")
+@pytest.mark.parametrize("empty", (False, True), ids=("unset", "empty"))
+@pytest.mark.parametrize(
+    "device, installed, name, level",
+    (
+        (CPU, True, "torch", logging.INFO),
+        (CPU, False, "torch", logging.INFO),
+        (GPU, True, "triton", logging.INFO),
+        (GPU, False, "torch", logging.WARNING),
+    ),
+)
+def test_default(fresh, monkeypatch, device, installed, name, level, empty):
+    if empty:
+        monkeypatch.setenv("MDE_FAST_IMPL", "")
+    monkeypatch.setattr(dispatch, "_triton_installed", installed)
+    assert dispatch.implementation(device) == name and not dispatch.use_reference(device)
+    (record,) = fresh()
+    assert f"'{name}'" in record.getMessage() and "MDE_FAST_IMPL" not in record.getMessage()
+    assert record.levelno == level
+
+
+def test_announces_each_choice_once(fresh):
     for name in ("torch", "reference", "torch", "reference"):
         with forced(name):
-            dispatch.implementation()
-    assert _announcements(caplog) == [f"operators run as '{name}' (MDE_FAST_IMPL)" for name in ("torch", "reference")]
-
-
-def test_announces_the_default(nothing_announced, caplog, monkeypatch):
-    caplog.set_level(logging.INFO, logger="mde_fast.kernels")
-    monkeypatch.delenv("MDE_FAST_IMPL", raising=False)
-    for _ in range(3):
-        name = dispatch.implementation()
-    (message,) = _announcements(caplog)
-    assert f"'{name}'" in message and "MDE_FAST_IMPL" not in message
+            dispatch.implementation(CPU)
+    first, second = (record.getMessage() for record in fresh())
+    assert "'torch'" in first and "'reference'" in second
+    assert all("MDE_FAST_IMPL" in message for message in (first, second))
