@@ -15,13 +15,24 @@ __all__ = ["spmm"]
 
 
 class SpmmFunction(torch.autograd.Function):
-    """dX = A^T dY on the transposed graph; the value of edge (r, c) gets <dY_r, X_c>; the residual gets dY."""
+    """dX = A^T dY on the transposed graph; the value of edge (r, c) gets <dY_r, X_c>; the residual gets dY.
+
+    ``plus_x``: x is the residual too, so that both products have an epilogue and no gradients are added up afterwards.
+    """
 
     @staticmethod
-    def forward(ctx, x: Tensor, values: Tensor | None, residual: Tensor | None, edges: Edges, transposed: Edges | None):
-        ctx.edges, ctx.transposed = edges, transposed
+    def forward(
+        ctx,
+        x: Tensor,
+        values: Tensor | None,
+        residual: Tensor | None,
+        plus_x: bool,
+        edges: Edges,
+        transposed: Edges | None,
+    ) -> Tensor:
+        ctx.plus_x, ctx.edges, ctx.transposed = plus_x, edges, transposed
         ctx.save_for_backward(x if values is not None else None)
-        return row_sum(*edges, x, residual, 1.0)
+        return row_sum(*edges, x, x if plus_x else residual, 1.0)
 
     @staticmethod
     @once_differentiable
@@ -29,10 +40,10 @@ class SpmmFunction(torch.autograd.Function):
         edges, (x,) = ctx.edges, ctx.saved_tensors
         grad_x = grad_values = None
         if ctx.needs_input_grad[0]:
-            grad_x = row_sum(*ctx.transposed, grad, None, 1.0)
+            grad_x = row_sum(*ctx.transposed, grad, grad if ctx.plus_x else None, 1.0)
         if ctx.needs_input_grad[1]:
             grad_values = edge_dot(edges.rowptr, edges.columns, edges.pieces, grad, x)
-        return grad_x, grad_values, grad if ctx.needs_input_grad[2] else None, None, None
+        return grad_x, grad_values, grad if ctx.needs_input_grad[2] else None, None, None, None
 
 
 def _both_directions(graph: CSRGraph, values: Tensor | None, x: Tensor) -> tuple[Edges, Edges | None]:
@@ -73,4 +84,6 @@ def spmm(graph: CSRGraph, x: Tensor, *, values: Tensor | None = None, residual: 
         raise ValueError(f"residual has shape {tuple(residual.shape)}, expected {(graph.shape[0], x.shape[1])}")
     if use_reference(x.device):
         return spmm_reference(graph, x, values, residual)
-    return SpmmFunction.apply(x, values, residual, *_both_directions(graph, values, x))
+    plus_x = residual is x
+    edges, transposed = _both_directions(graph, values, x)
+    return SpmmFunction.apply(x, values, None if plus_x else residual, plus_x, edges, transposed)
