@@ -181,6 +181,7 @@ class Config:
         group=TRAINING,
         choices=("fp32", "tf32", "bf16"),
     )
+    cuda_graph: bool = option(True, "on a GPU, replay the training step as one CUDA graph", group=TRAINING)
 
     topk: tuple[int, ...] = option((5, 10, 20, 50), "cut-offs to report", group=EVALUATION, check=_check_topk)
     valid_metric: str = option("recall@20", "selects the best epoch", group=EVALUATION, check=_check_metric)

@@ -53,7 +53,7 @@ class RunLog:
 
     def __exit__(self, kind, error, traceback) -> None:
         if error is not None:  # the console's last line, which is not logged
-            self.handler.handle(logging.makeLogRecord({"msg": f"{kind.__name__}: {error}"}))
+            self.handler.handle(logging.makeLogRecord({"msg": f"{kind.__name__}: {error}", "levelno": logging.ERROR}))
         logger.removeHandler(self.handler)
         logger.setLevel(self.level)
         file = self.handler.target

@@ -6,7 +6,6 @@ A model has ``part_names``, ``loss_parts(users, positives, negatives)`` whose su
 from __future__ import annotations
 
 import logging
-import math
 import signal
 import statistics
 import time
@@ -25,6 +24,7 @@ from .errors import InputError
 from .evaluation import Evaluator
 from .kernels import NegativeTable, sample_negatives
 from .run_folder import RunFolder
+from .training_step import CapturedStep, TrainingStep
 
 logger = logging.getLogger("mde_fast")
 
@@ -60,7 +60,10 @@ class Trainer:
     def __init__(self, model: nn.Module, dataset: InteractionDataset, config: Config, run: RunFolder):
         self.model, self.config, self.run = model, config, run
         self.device = next(model.parameters()).device
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+        on_gpu = self.device.type == "cuda"
+        self.optimizer = torch.optim.Adam(
+            model.parameters(), lr=config.learning_rate, fused=True, capturable=on_gpu and config.cuda_graph
+        )
         self.evaluator = Evaluator(
             dataset, (*config.topk, int(config.valid_metric.partition("@")[2])), self.device
         )
@@ -69,8 +72,8 @@ class Trainer:
         self.items = torch.from_numpy(dataset.train.items).to(self.device)
         self.negatives = NegativeTable.build(self.users, self.items, dataset.num_users, dataset.num_items)
         self.progress = Progress()
-        steps = math.ceil(len(self.users) / config.train_batch_size)
-        self.step_parts = torch.zeros(steps, len(model.part_names), device=self.device)  # of the current epoch
+        make_step = CapturedStep if on_gpu and config.cuda_graph else TrainingStep
+        self.step = make_step(model, self.optimizer, len(self.users), config.train_batch_size)
         self.interrupted = False
 
     def fit(self) -> None:
@@ -109,24 +112,22 @@ class Trainer:
         order = torch.randperm(len(self.users), generator=self.generator, device=self.device)
         users, positives = self.users[order], self.items[order]
         negatives = sample_negatives(self.negatives, users, self.generator)
-        batches = list(
-            zip(*(column.split(self.config.train_batch_size) for column in (users, positives, negatives)))
-        )
-        first = self.progress.step
+        self.step.begin_epoch(users, positives, negatives)
         bar = tqdm(
-            batches[first:],
+            range(self.progress.step, self.step.steps),
             desc=f"epoch {self.progress.epoch + 1}",
-            initial=first,
-            total=len(batches),
+            initial=self.progress.step,
+            total=self.step.steps,
             unit="step",
             leave=False,
             disable=None,
         )
-        for batch in bar:
-            parts = self._step(*batch)
+        for step in bar:
+            self.step(step)
+            self.progress.step = step + 1
             if self.device.type == "cpu":  # elsewhere looking at a loss would make the device wait
                 self._check_finite()
-                bar.set_postfix(loss=f"{float(parts.sum()):.4f}", refresh=False)
+                bar.set_postfix(loss=f"{float(self.step.parts[step].sum()):.4f}", refresh=False)
             if self.interrupted:
                 bar.close()
                 self.generator.set_state(epoch_start)  # the epoch's draws are made again when it goes on
@@ -134,22 +135,13 @@ class Trainer:
         self._check_finite()
         return time.perf_counter() - started
 
-    def _step(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-        self.optimizer.zero_grad(set_to_none=True)
-        parts = self.model.loss_parts(users, positives, negatives)
-        parts.sum().backward()
-        self.optimizer.step()
-        self.step_parts[self.progress.step] = parts.detach()
-        self.progress.step += 1
-        return parts.detach()
-
     def _check_finite(self) -> None:
         """Look for the first step of this epoch with a loss that is not a number."""
-        bad = torch.nonzero(~torch.isfinite(self.step_parts[: self.progress.step])).tolist()
+        bad = torch.nonzero(~torch.isfinite(self.step.parts[: self.progress.step])).tolist()
         if bad:
             step, part = bad[0]
             raise self._not_finite(
-                step + 1, f"loss part '{self.model.part_names[part]}' is {float(self.step_parts[step, part])}"
+                step + 1, f"loss part '{self.model.part_names[part]}' is {float(self.step.parts[step, part])}"
             )
 
     def _not_finite(self, step: int, what: str) -> TrainingError:
@@ -168,7 +160,7 @@ class Trainer:
         progress.epoch, progress.step = progress.epoch + 1, 0
         valid = self.evaluator(*self.vectors, "valid")
         evaluation_seconds = time.perf_counter() - started
-        parts = self.step_parts.double().mean(dim=0).tolist()
+        parts = self.step.parts.double().mean(dim=0).tolist()
         value = round(valid[metric], 4)  # MMRec compares rounded values
         if value > progress.best_value:
             progress.best_epoch, progress.best_value = progress.epoch, value
@@ -221,7 +213,7 @@ class Trainer:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
-        tensors |= {"generator": self.generator.get_state(), "step_parts": self.step_parts}
+        tensors |= {"generator": self.generator.get_state(), "step_parts": self.step.parts}
         self.run.save_checkpoint("last", vars(progress), tensors)
 
     def restore(self) -> None:
@@ -245,7 +237,7 @@ class Trainer:
         else:
             logger.warning("another kind of device than before: the run goes on with other random draws")
             self.generator.manual_seed(self.config.seed + self.progress.epoch)
-        self.step_parts.copy_(tensors["step_parts"])
+        self.step.parts.copy_(tensors["step_parts"])
         self.run.write_lines("metrics.jsonl", self.progress.history)
 
     @contextmanager

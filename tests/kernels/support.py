@@ -82,6 +82,7 @@ SYMMETRIC_GRAPHS = {
     "no nodes": lambda: user_item(0, 0, [], []),
     "no edges": lambda: user_item(3, 2, [], []),
     "one edge": lambda: user_item(1, 1, [0], [0]),
+    "tiny": lambda: user_item(3, 3, [0, 0, 2], [0, 2, 2]),
     "small": lambda: user_item(7, 5, *_distinct_edges(7, 5, 16, seed=1)),
     "64-bit indices": lambda: user_item(7, 5, *_distinct_edges(7, 5, 16, seed=2), index=torch.int64),
     "isolated nodes": lambda: user_item(9, 8, [1, 1, 4, 7], [0, 3, 3, 6]),

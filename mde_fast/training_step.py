@@ -1,0 +1,105 @@
+"""One optimiser step, run eagerly or replayed as a CUDA graph."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class TrainingStep:
+    """Forward, backward and Adam on one batch of the epoch's triples.
+
+    The epoch's triples and its losses live in buffers that never move, so that a captured step finds them again.
+
+    Attributes:
+        steps: in an epoch, the last one on a short batch.
+        parts: (steps, parts) losses of the current epoch, on the device; nothing waits for them.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, num_triples: int, batch_size: int):
+        device = next(model.parameters()).device
+        self.model, self.optimizer, self.batch_size = model, optimizer, batch_size
+        self.steps = math.ceil(num_triples / batch_size)
+        self.triples = torch.zeros(3, num_triples, dtype=torch.int64, device=device)
+        self.parts = torch.zeros(self.steps, len(model.part_names), device=device)
+
+    def begin_epoch(self, users: Tensor, positives: Tensor, negatives: Tensor) -> None:
+        """Take over the epoch's triples, (n,) each, in the order in which they are trained on."""
+        for row, column in zip(self.triples, (users, positives, negatives)):
+            row.copy_(column)
+
+    def __call__(self, step: int) -> None:
+        """Train on batch number ``step``; its losses are in ``parts[step]`` when the device gets there."""
+        first = step * self.batch_size
+        self.parts[step] = self._optimise(*self.triples[:, first : first + self.batch_size])
+
+    def _optimise(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = self.model.loss_parts(users, positives, negatives)
+        parts.sum().backward()
+        self.optimizer.step()
+        return parts.detach()
+
+
+class CapturedStep(TrainingStep):
+    """The same step as a CUDA graph: one launch instead of hundreds, nothing left for the CPU to do.
+
+    A counter on the device says which batch comes next. Full batches and the short last one are a graph each.
+    """
+
+    WARM_UP_STEPS = 3  # what libraries allocate at first use must not be part of the graph
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, num_triples: int, batch_size: int):
+        super().__init__(model, optimizer, num_triples, batch_size)
+        self.counter = torch.zeros((), dtype=torch.int64, device=self.triples.device)
+        self.short = num_triples - (self.steps - 1) * batch_size
+        self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
+
+    def __call__(self, step: int) -> None:
+        if not self.graphs:
+            self._capture()
+        if step == 0 or self.next_step != step:
+            self.counter.fill_(step)
+        self.next_step = step + 1
+        self.graphs[self.short if step == self.steps - 1 else self.batch_size].replay()
+
+    def _body(self, size: int) -> None:
+        """A step on the ``size`` triples that the counter points at."""
+        chosen = self.counter * self.batch_size + torch.arange(size, device=self.counter.device)
+        parts = self._optimise(*self.triples.index_select(1, chosen))
+        self.parts.index_copy_(0, self.counter[None], parts[None])
+        self.counter += 1
+
+    def _capture(self) -> None:
+        before = copy.deepcopy((self.model.state_dict(), self.optimizer.state_dict()))
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for size in {min(self.batch_size, self.triples.shape[1]), self.short}:
+                for _ in range(self.WARM_UP_STEPS):
+                    self.counter.zero_()
+                    self._body(size)
+        torch.cuda.current_stream().wait_stream(stream)
+        pool = None
+        for size in {self.short, self.batch_size} if self.steps > 1 else {self.short}:
+            graph = torch.cuda.CUDAGraph()
+            self.counter.zero_()
+            with torch.cuda.graph(graph, pool=pool):
+                self._body(size)
+            pool = graph.pool()
+            self.graphs[size] = graph
+        self._restore(*before)
+
+    def _restore(self, model_state: dict[str, Tensor], optimizer_state: dict) -> None:
+        """Undo the warm-up in place: a graph knows tensors by their address."""
+        for name, tensor in self.model.state_dict().items():
+            tensor.copy_(model_state[name])
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        for index, parameter in enumerate(parameters):
+            saved = optimizer_state["state"].get(index)
+            for name, tensor in self.optimizer.state[parameter].items():
+                tensor.zero_() if saved is None else tensor.copy_(saved[name])
+        self.next_step = -1

@@ -1,0 +1,206 @@
+"""A resumed run is the run that was never stopped, or one line says why it cannot be."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from small_runs import assert_same_result, epoch_rows, files, metrics
+
+from mde_fast.run_folder import RunFolder
+
+
+@pytest.fixture
+def halfway(trained):
+    """The run folder of three epochs."""
+    return trained("halfway", "--epochs", 3)
+
+
+@pytest.fixture
+def resumed(command):
+    """resumed(run, "--epochs", ...) -> Outcome."""
+    return lambda run, *arguments: command("train", "--resume", run, *arguments)
+
+
+def test_three_epochs_and_three_more_are_six(halfway, resumed, finished):
+    outcome = resumed(halfway, "--epochs", 6)
+    assert outcome.status == 0, outcome.err
+    assert_same_result(halfway, finished)
+    assert RunFolder(halfway).config().epochs == 6
+    assert files(halfway) == files(finished)
+
+
+def test_a_finished_run_says_so_and_stays_what_it_is(halfway, resumed):
+    before = {name: (halfway / name).read_bytes() for name in files(halfway) - {"log.txt"}}
+    outcome = resumed(halfway)
+    assert outcome.status == 0 and "is finished, there is nothing left to train" in outcome.out
+    assert "epoch   " not in outcome.out and "recall" in outcome.out
+    assert {name: (halfway / name).read_bytes() for name in before} == before
+
+
+def test_a_run_that_stopped_early_stays_stopped(trained, resumed):
+    run = trained("run", "--epochs", 50, "--stopping-step", 1)
+    epochs = metrics(run)["epochs_run"]
+    assert epochs < 50
+    outcome = resumed(run, "--epochs", 60)
+    assert outcome.status == 0 and "nothing left to train" in outcome.out and "stopped early" in outcome.out
+    assert metrics(run)["epochs_run"] == epochs
+
+
+def test_the_log_goes_on(halfway, resumed):
+    before = (halfway / "log.txt").read_text()
+    resumed(halfway, "--epochs", 4)
+    log = (halfway / "log.txt").read_text()
+    assert log.startswith(before) and log.count("epoch   4  loss") == 1
+
+
+def test_without_a_checkpoint_it_starts_from_the_beginning(halfway, resumed, finished):
+    """As after a kill in the first epoch."""
+    shutil.rmtree(halfway / "checkpoints")
+    (halfway / "checkpoints").mkdir()
+    (halfway / "metrics.json").unlink()
+    outcome = resumed(halfway, "--epochs", 6)
+    assert "no checkpoint yet, starting from the beginning" in outcome.out
+    assert_same_result(halfway, finished)
+
+
+def test_what_a_kill_leaves_half_written_is_harmless(halfway, resumed, finished):
+    checkpoints = halfway / "checkpoints"
+    save_file({"generator": torch.zeros(3)}, checkpoints / "last-0004-000000.safetensors")  # its JSON never came
+    save_file({"generator": torch.zeros(3)}, checkpoints / "best-0004-000000.safetensors")
+    (checkpoints / "last-0004-000000.safetensors.17.tmp").write_bytes(b"half")
+    (checkpoints / "last.json.17.tmp").write_text('{"epoch"')
+    (checkpoints / ".tmpQx3").write_bytes(b"half")
+    (halfway / "metrics.json.17.tmp").write_text("{")
+    with open(halfway / "metrics.jsonl", "a") as file:
+        file.write('{"epoch": 4, "lo')
+    assert resumed(halfway, "--epochs", 6).status == 0
+    assert_same_result(halfway, finished)
+    assert files(halfway) == files(finished)
+
+
+def test_a_row_that_never_came_is_written_again(halfway, resumed, finished):
+    rows = (halfway / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (halfway / "metrics.jsonl").write_text("".join(rows[:2]))
+    resumed(halfway, "--epochs", 6)
+    assert_same_result(halfway, finished)
+
+
+def test_a_best_checkpoint_ahead_of_the_last_is_harmless(halfway, trained, resumed, finished):
+    """The best checkpoint is written first; a kill may come between the two."""
+    ahead = trained("ahead", "--epochs", 5)
+    assert metrics(ahead)["best_epoch"] == 5, "the data set is made so"
+    for path in (halfway / "checkpoints").glob("best*"):
+        path.unlink()
+    for path in (ahead / "checkpoints").glob("best*"):
+        shutil.copy(path, halfway / "checkpoints")
+    resumed(halfway, "--epochs", 6)
+    assert_same_result(halfway, finished)
+
+
+@pytest.mark.parametrize(
+    "flag, value, name",
+    [("--seed", 1, "seed"), ("--lr", 0.1, "learning_rate"), ("--dataset", "other", "dataset"), ("--topk", "7", "topk")],
+)
+def test_other_options_are_refused(halfway, resumed, refused, flag, value, name):
+    config = (halfway / "config.yaml").read_text()
+    refused(resumed(halfway, flag, value), f"{name}: a resumed run keeps its options", "only epochs, device")
+    assert (halfway / "config.yaml").read_text() == config
+
+
+def test_options_repeated_as_they_were_are_fine(halfway, resumed):
+    assert resumed(halfway, "--seed", 999, "--dataset", "shop", "--epochs", 4).status == 0
+    assert len(epoch_rows(halfway)) == 4
+
+
+def test_fewer_epochs_than_are_done_are_refused(halfway, resumed, refused):
+    config = (halfway / "config.yaml").read_text()
+    refused(resumed(halfway, "--epochs", 2), "epochs: 3 are done already")
+    assert (halfway / "config.yaml").read_text() == config
+
+
+def test_other_interactions_are_refused(halfway, resumed, refused, shop):
+    inter = shop / "shop.inter"
+    inter.write_text(inter.read_text() + "60\t3\t0\n")
+    refused(resumed(halfway, "--epochs", 4), "halfway", "shop", "60 users and 40 items then", "61 and 40 now")
+
+
+def test_another_split_is_refused(halfway, resumed, refused, shop):
+    lines = (shop / "shop.inter").read_text().splitlines()
+    lines[-1] = lines[-1][:-1] + "0"
+    (shop / "shop.inter").write_text("\n".join(lines))
+    refused(resumed(halfway, "--epochs", 4), "another split")
+
+
+@pytest.mark.parametrize("width", [8, 5])
+def test_other_features_are_refused(halfway, resumed, refused, shop, width):
+    np.save(shop / "text_feat.npy", np.random.default_rng(1).random((40, width)))
+    refused(resumed(halfway, "--epochs", 4), "halfway", "other features of shop", "(text)")
+
+
+def test_a_dataset_that_is_gone(halfway, resumed, refused, shop):
+    shutil.rmtree(shop)
+    refused(resumed(halfway, "--epochs", 4), "'shop' not found", "looked in")
+
+
+def test_a_dataset_that_has_moved(halfway, resumed, finished, shop, tmp_path):
+    shutil.move(shop.parent, tmp_path / "elsewhere")
+    assert resumed(halfway, "--epochs", 6, "--data-dir", tmp_path / "elsewhere").status == 0
+    assert_same_result(halfway, finished)
+
+
+def test_a_dataset_that_was_named_by_its_path_and_has_moved(trained, resumed, finished, shop, tmp_path):
+    run = trained("run", "--dataset", shop, "--epochs", 3)
+    shutil.move(shop.parent, tmp_path / "elsewhere")
+    outcome = resumed(run, "--epochs", 6, "--data-dir", tmp_path / "elsewhere")
+    assert outcome.status == 0, outcome.err
+    assert epoch_rows(run)[-1]["loss"] == epoch_rows(finished)[-1]["loss"]
+
+
+@pytest.mark.parametrize("where", [".", "data", "nowhere", "data/shop/shop.inter"])
+def test_a_folder_that_is_no_run(resumed, refused, shop, where):
+    refused(resumed(where), "not a run folder (no config.yaml in it)")
+
+
+def test_output_beside_resume(halfway, resumed, refused):
+    refused(resumed(halfway, "--output", "other"), "--output: a resumed run stays in its folder")
+
+
+def _truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _empty(path):
+    path.write_bytes(b"")
+
+
+def _noise(path):
+    path.write_bytes(bytes(range(256)) * 4)
+
+
+@pytest.mark.parametrize("damage", [_truncate, _empty, _noise, lambda path: path.unlink()])
+@pytest.mark.parametrize(
+    "name", ["checkpoints/last-0003-000000.safetensors", "checkpoints/last.json", "catalogue.json", "config.yaml"]
+)
+def test_a_damaged_file_is_named(halfway, resumed, refused, name, damage):
+    path = halfway / name
+    damage(path)
+    if name == "config.yaml" and path.exists() and b"dataset" in path.read_bytes():
+        return  # half of the options are options
+    if name == "checkpoints/last.json" and not path.exists():
+        return  # a run without a checkpoint
+    outcome = resumed(halfway, "--epochs", 4)
+    refused(outcome, path if path.exists() and name != "config.yaml" else halfway)
+
+
+def test_a_damaged_best_checkpoint_is_named(halfway, resumed, refused):
+    (best,) = (halfway / "checkpoints").glob("best-*.safetensors")
+    _truncate(best)
+    refused(resumed(halfway), best)
+
+
+def test_an_older_checkpoint_is_not_kept(finished):
+    state = json.loads((finished / "checkpoints/last.json").read_text())
+    assert [path.name for path in (finished / "checkpoints").glob("last-*")] == [state["tensors"].split("/")[1]]
