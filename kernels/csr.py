@@ -62,8 +62,8 @@ class CSRGraph:
 
     @classmethod
     def from_scipy(cls, matrix, *, constant: float | None = None, symmetric: bool = False) -> CSRGraph:
-        """Take over a scipy sparse matrix; with ``constant`` its values are dropped and every edge has that value."""
-        matrix = matrix.tocsr()
+        """Copy a scipy sparse matrix; with ``constant`` its values are dropped and every edge has that value."""
+        matrix = matrix.tocsr(copy=True)
         matrix.sort_indices()
         index = np.int32 if matrix.nnz < 2**31 and max(matrix.shape) < 2**31 else np.int64
         return cls(

@@ -4,6 +4,8 @@
 calls with a backward of our own: the CPU path) or ``triton`` (the GPU kernels; on a CPU they need
 ``TRITON_INTERPRET=1``, which is for tests). A forced choice that cannot run raises. Unset, tensors on a GPU take
 ``triton``, all others ``torch``; where triton is not installed, ``torch`` runs on the GPU too and a warning says so.
+
+``MDE_FAST_NVTX=1`` puts an NVTX range round every operator, for Nsight and other profilers; it needs the package nvtx.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ logger = logging.getLogger("mde_fast.kernels")
 IMPLEMENTATIONS = ("reference", "torch", "triton")
 _announced: set[tuple[str, str]] = set()
 _triton_installed = importlib.util.find_spec("triton") is not None
+_profiling = os.environ.get("MDE_FAST_NVTX") == "1"
+if _profiling:
+    import nvtx
 
 
 def implementation(device: torch.device) -> str:
@@ -100,6 +105,9 @@ class Primitive:
     def __call__(self, *arguments):
         if torch.compiler.is_compiling():
             return self.registered(*arguments)
+        if _profiling:
+            with nvtx.annotate(self.name, domain="mde_fast"):
+                return self._run(*arguments)
         return self._run(*arguments)
 
     def _run(self, *arguments):

@@ -48,9 +48,13 @@ def main(arguments: list[str]) -> None:
 
 def _read_ids(path: str) -> list[str]:
     try:
-        return [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); give a text file with one user id a line") from None
+    ids = [line.strip() for line in lines if line.strip()]
+    if not ids:
+        raise InputError(f"{path}: no user ids in it; write one a line")
+    return ids
 
 
 def _print(kind: str, subjects: list[Any], rows: list[list[tuple[Any, float]]], form: str) -> None:

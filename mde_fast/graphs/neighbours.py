@@ -38,7 +38,7 @@ def nearest_neighbours(features: np.ndarray, k: int) -> np.ndarray:
     unit = torch.nn.functional.normalize(torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32)), dim=1)
     num_items, width = unit.shape
     k = min(k, num_items)
-    worthwhile = 2.0 * num_items**2 * width > SPARE_FLOPS and num_items > CANDIDATES
+    worthwhile = 2.0 * num_items**2 * width > SPARE_FLOPS and k < CANDIDATES < num_items
     search = _proposed_search if worthwhile and _bfloat16_is_faster(width) else _direct_search
     neighbours = search(unit, k)
     blank = ~unit.any(dim=1)

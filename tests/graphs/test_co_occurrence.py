@@ -12,7 +12,8 @@ from mde_fast.graphs.co_occurrence import co_occurrence_graph
 
 
 def _random_train(seed: int, num_users: int, num_items: int, density: float) -> scipy.sparse.csr_matrix:
-    return scipy.sparse.csr_matrix((np.random.default_rng(seed).random((num_users, num_items)) < density), dtype=np.float32)
+    rng = np.random.default_rng(seed)
+    return scipy.sparse.csr_matrix(rng.random((num_users, num_items)) < density, dtype=np.float32)
 
 
 def _long_tailed_train(seed: int, num_users: int, num_items: int) -> scipy.sparse.csr_matrix:
@@ -65,20 +66,19 @@ def test_blocks_do_not_show(monkeypatch, seed, products):
     _check(train, 4)
 
 
-def test_blocks_keep_their_bound():
+def test_blocks_keep_their_bound(monkeypatch):
+    monkeypatch.setattr(co_occurrence, "PRODUCTS_PER_BLOCK", 2000)
     train = _long_tailed_train(0, num_users=200, num_items=20)
     degrees = np.diff(train.T.tocsr().indptr)
     cost = np.array([degrees[row.indices].sum() for row in train])
-    co_occurrence_bound = 2000
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(co_occurrence, "PRODUCTS_PER_BLOCK", co_occurrence_bound)
-        for start, stop in co_occurrence._blocks(train, degrees):
-            assert cost[start:stop].sum() <= co_occurrence_bound or stop == start + 1
+    for start, stop in co_occurrence._blocks(train, degrees):
+        assert cost[start:stop].sum() <= 2000 or stop == start + 1
 
 
 def test_ties_by_ascending_user():
     train = scipy.sparse.csr_matrix(np.ones((6, 2), dtype=np.float32))
-    assert [sorted(row) for row in _rows_of(co_occurrence_graph(train, 2))] == [[1, 2], [0, 2], [0, 1], [0, 1], [0, 1], [0, 1]]
+    rows = [sorted(row) for row in _rows_of(co_occurrence_graph(train, 2))]
+    assert rows == [[1, 2], [0, 2], [0, 1], [0, 1], [0, 1], [0, 1]]
 
 
 def test_users_alone_have_empty_rows():

@@ -75,5 +75,6 @@ def test_graphs_of_a_data_set(item_graph):
 def test_held_out_interactions_do_not_leak():
     dataset = tiny_dataset()
     graphs = build_graphs(dataset, cache=GraphCache(None))
-    held_out = {(u, dataset.num_users + i) for split in (dataset.valid, dataset.test) for u, i in zip(split.users, split.items)}
-    assert not held_out & set(zip(graphs.user_item.rows().tolist(), graphs.user_item.columns.tolist()))
+    edges = set(zip(graphs.user_item.rows().tolist(), graphs.user_item.columns.tolist()))
+    for split in (dataset.valid, dataset.test):
+        assert not edges & set(zip(split.users.tolist(), (dataset.num_users + split.items).tolist()))

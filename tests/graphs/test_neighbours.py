@@ -34,8 +34,9 @@ def _by_sorting(features: np.ndarray, k: int) -> np.ndarray:
     cosines = _cosines(features)
     rows = []
     for item in range(len(features)):
-        others = sorted((other for other in range(len(features)) if other != item), key=lambda i: (-cosines[item, i], i))
-        rows.append([item, *others][:k] if features[item].any() else [item] * min(k, len(features)))
+        key = [(other != item, -cosines[item, other], other) for other in range(len(features))]
+        nearest = [other for *_, other in sorted(key)][:k]
+        rows.append(nearest if features[item].any() else [item] * len(nearest))
     return np.array(rows)
 
 
@@ -86,16 +87,26 @@ def test_near_ties_that_bfloat16_cannot_tell_apart(proposed, group, spread):
     _check_nearly(features.astype(np.float32), 10)
 
 
-def test_a_nearer_item_behind_many_that_round_to_more(proposed):
-    """200 decoys whose rounded features exaggerate their cosine with item 0, and one item that is truly nearer."""
-    rng = np.random.default_rng(0)
-    target = np.zeros(64)
-    target[:2] = 1
-    decoys = np.tile(target, (200, 1)) + 0.003 * rng.standard_normal((200, 64))
-    nearest = target + 0.00005 * rng.standard_normal(64)
-    features = np.vstack([target, decoys, nearest]).astype(np.float32)
-    assert nearest_neighbours(features, 2)[0].tolist() == [0, 201]
-    _check_nearly(features, 5)
+def test_rounding_that_conspires(proposed):
+    """bfloat16 moves the decoys' cosines up and the nearest item's down, by as much as it can.
+
+    Item 0 lies half in block A, just above the middle between two bfloat16 numbers, half in block B, just below it.
+    The decoys share A with it, the nearest item shares B and is nearer by a few parts in ten thousand.
+    """
+    up, down = 0.25 * (1 + 1.02 * 2**-8), 0.25 * (1 + 0.98 * 2**-8)
+    a, b, edge, own = slice(0, 7), slice(7, 14), 14, 15
+    target, nearest, decoys = np.zeros(40), np.zeros(40), np.zeros((40, 40))
+    target[a], target[b], target[edge] = up, down, 0.125
+    nearest[b], nearest[edge] = down, 2**-8
+    decoys[:, a] = up
+    decoys[:, own + 1 :] = np.random.default_rng(0).standard_normal((40, 24))
+    decoys[:, own + 1 :] *= np.sqrt(1 - 7 * up**2) / np.linalg.norm(decoys[:, own + 1 :], axis=1, keepdims=True)
+    for row in (target, nearest):
+        row[own] = np.sqrt(1 - row @ row)
+    nearest[own] *= -1
+    nearest, target = nearest, target
+    features = np.vstack([target, decoys, nearest, np.eye(40)[:30, ::-1]]).astype(np.float32)
+    assert nearest_neighbours(features, 2)[0].tolist() == [0, 41]
 
 
 @pytest.mark.parametrize("k", (CANDIDATES - 1, CANDIDATES, CANDIDATES + 1, 100, 150, 500))

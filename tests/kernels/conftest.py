@@ -5,7 +5,11 @@ import os
 import pytest
 import torch
 
-from support import IMPLEMENTATIONS
+if not torch.cuda.is_available():
+    # Without a GPU the kernels run in Triton's interpreter, which has to be chosen before anything imports triton.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
+from support import IMPLEMENTATIONS  # noqa: E402
 
 # The interpreter runs a kernel's programs one by one in Python: cases above this many numbers are left to real devices.
 INTERPRETER_LIMIT = 4000
@@ -25,7 +29,7 @@ def any_implementation(request) -> str:
 
 @pytest.fixture
 def device(request) -> str:
-    """Where the test's implementation runs."""
+    """Where the test's implementation runs: kernels on the GPU if there is one, everything else on the CPU."""
     name = next(
         request.getfixturevalue(fixture)
         for fixture in ("implementation", "any_implementation")

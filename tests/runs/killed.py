@@ -1,9 +1,9 @@
 """Trains in child processes that are killed one after the other, until one is allowed to finish.
 
-    python killed.py RUN HOW FLAG...
+    python killed.py FLAG...
 
-HOW is ``writes-before`` or ``writes-after``: the i-th child dies at its i-th replacement of a file, just before or just
-after it takes place; or ``times``: each child dies after a random time. Prints how many were killed.
+makes three runs. In ``before`` and ``after`` the i-th child dies at its i-th replacement of a file, just before or just
+after it takes place; in ``times`` each child dies after a random time. Prints how many died of each run.
 """
 
 import os
@@ -17,36 +17,35 @@ import torch
 
 from mde_fast import runs, train
 
-KILLS = 14
+KILLS = 12
 
 
 def main() -> None:
-    run, how, *flags = sys.argv[1:]
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports much, once for all children
     runs.plot_curves = lambda history, path, **labels: path.write_bytes(b"")
-    sys.stdout.flush()
     random.seed(5)
-    killed = 0
-    for attempt in range(1, KILLS + 1):
-        child = start(run, flags, how, attempt)
-        if how == "times":
-            time.sleep(random.uniform(0, 0.3))
-            os.kill(child, signal.SIGKILL)
-        killed += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    status = os.waitstatus_to_exitcode(os.waitpid(start(run, flags, "to the end", 0), 0)[1])
-    print(killed)
-    sys.exit(status)
+    for run in ("before", "after", "times"):
+        killed = sum(status(start(run, attempt)) == -signal.SIGKILL for attempt in range(1, KILLS + 1))
+        print(run, killed, status(start(run, attempt=None)), flush=True)
 
 
-def start(run: str, flags: list[str], how: str, attempt: int) -> int:
-    """A child that trains; its process id."""
+def start(run: str, attempt: int | None) -> int:
+    """A child that trains and, unless ``attempt`` is None, is killed; its process id."""
     child = os.fork()
     if child == 0:
-        if how.startswith("writes"):
-            die_at_replacement(attempt, before=how == "writes-before")
+        sys.stdout = sys.stderr
+        if attempt is not None and run != "times":
+            die_at_replacement(attempt, before=run == "before")
         begun = Path(run, "config.yaml").exists()
-        os._exit(train.main(["--resume", run] if begun else [*flags, "--output", run]))
+        os._exit(train.main(["--resume", run] if begun else [*sys.argv[1:], "--output", run]))
+    if attempt is not None and run == "times":
+        time.sleep(random.uniform(0, 0.3))
+        os.kill(child, signal.SIGKILL)
     return child
+
+
+def status(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def die_at_replacement(number: int, *, before: bool) -> None:

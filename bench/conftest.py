@@ -1,0 +1,86 @@
+"""Options of the benchmarks and the record that goes with every result."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+
+import pytest
+import torch
+
+import mde_fast
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("mde_fast")
+    group.addoption("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    group.addoption("--data-dir", default=None, help="where real datasets are; default as for training")
+    group.addoption("--dataset", default="baby,clothing,ifashion,gowalla", help="real graphs to measure")
+    group.addoption("--edges", default="100000,1000000", help="sizes of synthetic graphs, directed edges")
+    group.addoption("--width", default="128", help="embedding widths, M * D")
+    group.addoption("--seconds", default="2", help="time spent on each comparison")
+    group.addoption("--threads", default=None, help="CPU threads; default: all")
+    group.addoption("--no-compile", action="store_true", help="leave out torch.compile of the reference")
+
+
+def pytest_configure(config):
+    threads = config.getoption("--threads")
+    if threads:
+        torch.set_num_threads(int(threads))
+
+
+@pytest.fixture(scope="session")
+def device(request) -> torch.device:
+    name = request.config.getoption("--device")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    return torch.device(name)
+
+
+@pytest.fixture(scope="session")
+def seconds(request) -> float:
+    return float(request.config.getoption("--seconds"))
+
+
+@pytest.fixture(scope="session")
+def compiled(request) -> bool:
+    return not request.config.getoption("--no-compile")
+
+
+def pytest_generate_tests(metafunc):
+    if "graph_name" in metafunc.fixturenames:
+        real = [name for name in metafunc.config.getoption("--dataset").split(",") if name]
+        synthetic = [f"synthetic-{edges}" for edges in metafunc.config.getoption("--edges").split(",") if edges]
+        metafunc.parametrize("graph_name", real + synthetic)
+    if "width" in metafunc.fixturenames:
+        metafunc.parametrize("width", [int(width) for width in metafunc.config.getoption("--width").split(",")])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(config, machine_info):
+    cuda = torch.cuda.is_available()
+    machine_info["mde_fast"] = {
+        "mde_fast": mde_fast.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+        "cpu": _cpu_name(),
+        "gpu": torch.cuda.get_device_name() if cuda else None,
+        "driver": _driver() if cuda else None,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.machine()
+
+
+def _driver() -> str | None:
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return None

@@ -1,0 +1,90 @@
+"""What else a user could call for the same result: the strongest alternatives, written as their users write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mde_fast.kernels import CSRGraph
+from mde_fast.kernels.propagate.reference import propagate_reference
+from mde_fast.kernels.spmm.reference import spmm_reference
+
+
+def combine_layers(product: Callable[[Tensor], Tensor], x: Tensor, layers: int) -> Tensor:
+    """LightGCN's mean over layers as its users write it: a list and a stack."""
+    embeddings = [x]
+    for _ in range(layers):
+        embeddings.append(product(embeddings[-1]))
+    return torch.stack(embeddings, dim=1).mean(dim=1)
+
+
+def coo_product(graph: CSRGraph, values: Tensor) -> Callable[[Tensor], Tensor]:
+    """``torch.sparse.mm`` on a coalesced COO matrix: LightGCN-PyTorch, MMRec."""
+    indices = torch.stack([graph.rows().long(), graph.columns.long()])
+    matrix = torch.sparse_coo_tensor(indices, values, graph.shape).coalesce()
+    return lambda x: torch.sparse.mm(matrix, x)
+
+
+def csr_product(graph: CSRGraph, values: Tensor) -> Callable[[Tensor], Tensor]:
+    """``torch.sparse.mm`` on a CSR matrix: MKL on a CPU, cuSPARSE on a GPU."""
+    matrix = torch.sparse_csr_tensor(graph.rowptr, graph.columns, values, graph.shape)
+    return lambda x: torch.sparse.mm(matrix, x)
+
+
+def bag_product(graph: CSRGraph, values: Tensor) -> Callable[[Tensor], Tensor]:
+    """``embedding_bag`` with its own autograd."""
+    return lambda x: F.embedding_bag(
+        graph.columns, x, graph.rowptr, mode="sum", per_sample_weights=values, include_last_offset=True
+    )
+
+
+def scatter_product(graph: CSRGraph, values: Tensor) -> Callable[[Tensor], Tensor]:
+    """Gather the messages, scatter-add them: PyTorch Geometric's message passing."""
+    source, target = graph.columns.long(), graph.rows().long()[:, None]
+
+    def product(x: Tensor) -> Tensor:
+        messages = values[:, None] * x.index_select(0, source)
+        return x.new_zeros(graph.shape[0], x.shape[1]).scatter_add_(0, target.expand_as(messages), messages)
+
+    return product
+
+
+PRODUCTS = {
+    "torch COO": coo_product,
+    "torch CSR": csr_product,
+    "embedding_bag": bag_product,
+    "gather-scatter (PyG)": scatter_product,
+}
+
+
+def propagate_rivals(graph: CSRGraph, layers: int, *, compiled: bool) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Alternatives to propagate with ``combine="mean"``, by name."""
+    values = graph.normalised_values()
+
+    def rival(make):
+        product = make(graph, values)
+        return lambda x: combine_layers(product, x, layers)
+
+    rivals = {name: rival(make) for name, make in PRODUCTS.items()}
+    if compiled:
+        graph.prepare()
+        rivals["torch.compile(reference)"] = torch.compile(lambda x: propagate_reference(graph, x, layers, "mean"))
+    return rivals
+
+
+def spmm_rivals(graph: CSRGraph, *, compiled: bool) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Alternatives to ``spmm(graph, x, residual=x)``, by name."""
+    values = graph.edge_values()
+
+    def rival(make):
+        product = make(graph, values)
+        return lambda x: x + product(x)
+
+    rivals = {name: rival(make) for name, make in PRODUCTS.items()}
+    if compiled:
+        graph.prepare()
+        rivals["torch.compile(reference)"] = torch.compile(lambda x: spmm_reference(graph, x, None, x))
+    return rivals

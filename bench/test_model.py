@@ -1,0 +1,150 @@
+"""The whole step, an epoch, an evaluation and graph building."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from bench.timing import interleave, synchronise
+from mde_fast.assemble import make_model
+from mde_fast.config import make_config
+from mde_fast.data import load_dataset
+from mde_fast.data.dataset import InteractionDataset
+from mde_fast.evaluation import Evaluator
+from mde_fast.graphs import GraphCache, build_graphs
+from mde_fast.kernels import NegativeTable, sample_negatives
+from mde_fast.training_step import CapturedStep, TrainingStep
+
+NAMES = ("baby", "clothing")
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def dataset(request) -> InteractionDataset:
+    if request.param not in request.config.getoption("--dataset").split(","):
+        pytest.skip(f"{request.param} is not among --dataset")
+    return load_dataset(request.param, data_dir=request.config.getoption("--data-dir"))
+
+
+def make_step(dataset, device, *, precision="fp32", captured=False):
+    config = make_config({"dataset": dataset.name, "precision": precision})
+    model = make_model(config, dataset, device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True, capturable=captured)
+    users, items = (torch.from_numpy(column).to(device) for column in (dataset.train.users, dataset.train.items))
+    order = torch.randperm(len(users), generator=torch.Generator().manual_seed(0)).to(device)
+    users, items = users[order], items[order]
+    table = NegativeTable.build(users, items, dataset.num_users, dataset.num_items)
+    step = (CapturedStep if captured else TrainingStep)(model, optimizer, len(users), config.train_batch_size)
+    step.begin_epoch(users, items, sample_negatives(table, users))
+    return step
+
+
+def tower_only(step):
+    """The matrix products of the feature towers, forward and backward: what the rest of a step is held against."""
+    towers = step.model.towers
+    upstream = [torch.randn_like(tower().detach()) for tower in towers]
+
+    def run():
+        torch.autograd.backward([tower() for tower in towers], upstream)
+
+    return run
+
+
+def test_step(benchmark, dataset, device, seconds, monkeypatch):
+    """A training step: float32, bf16 towers, the towers alone, and the reference operators."""
+    steps = {"mde_fast": make_step(dataset, device), "mde_fast bf16": make_step(dataset, device, precision="bf16")}
+    variants = {name: (lambda step=step: step(0)) for name, step in steps.items()}
+    variants["towers alone"] = tower_only(steps["mde_fast"])
+    variants["towers alone bf16"] = tower_only(steps["mde_fast bf16"])
+
+    def reference(step=make_step(dataset, device)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MDE_FAST_IMPL", "reference")
+            step(0)
+
+    variants["reference operators"] = reference
+    if device.type == "cuda":
+        captured = make_step(dataset, device, captured=True)
+        variants["mde_fast, CUDA graph"] = lambda: captured(0)
+    reference()
+    first_losses = {name: step.parts[0].sum().item() for name, step in _stepped(dataset, device).items()}
+    assert len({round(loss, 5) for loss in first_losses.values()}) == 1, first_losses
+    timings = interleave(variants, device, seconds=4 * seconds)
+    rest = timings["mde_fast"].median - timings["towers alone"].median
+    benchmark.extra_info.update(
+        {
+            "dataset": dataset.name,
+            "data": dataset.data,
+            "ms": {name: timing.as_dict() for name, timing in timings.items()},
+            "percent_outside_towers": 100 * rest / timings["mde_fast"].median,
+            "steps_per_epoch": steps["mde_fast"].steps,
+            "seconds_per_epoch": steps["mde_fast"].steps * timings["mde_fast"].median / 1e3,
+            "seconds_per_epoch_bf16": steps["mde_fast bf16"].steps * timings["mde_fast bf16"].median / 1e3,
+        }
+    )
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        variants["mde_fast"]()
+        synchronise(device)
+        benchmark.extra_info["peak_bytes"] = torch.cuda.max_memory_allocated(device)
+    benchmark.pedantic(variants["mde_fast"], rounds=5)
+
+
+def _stepped(dataset, device):
+    """The first step of equal models under the fast operators and the reference."""
+    fast, slow = make_step(dataset, device), make_step(dataset, device)
+    slow.triples.copy_(fast.triples)
+    fast(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MDE_FAST_IMPL", "reference")
+        slow(0)
+    return {"mde_fast": fast, "reference": slow}
+
+
+def test_evaluation(benchmark, dataset, device, seconds):
+    """All four metrics at 5, 10, 20 and 50 for every user of the validation split."""
+    evaluator = Evaluator(dataset, (5, 10, 20, 50), device)
+    generator = torch.Generator().manual_seed(0)
+    users, items = (torch.randn(n, 128, generator=generator) for n in (dataset.num_users, dataset.num_items))
+    users, items = users.to(device), items.to(device)
+    timing = interleave({"mde_fast": lambda: evaluator(users, items, "valid")}, device, seconds=seconds)["mde_fast"]
+    benchmark.extra_info.update(dataset=dataset.name, ms=timing.as_dict())
+    benchmark.pedantic(evaluator, args=(users, items, "valid"), rounds=3)
+
+
+def test_graphs(benchmark, dataset, tmp_path):
+    """All graphs, cold and from the cache."""
+    cache = GraphCache(tmp_path)
+    started = time.perf_counter()
+    build_graphs(dataset, cache=cache)
+    cold = time.perf_counter() - started
+    benchmark.pedantic(build_graphs, args=(dataset,), kwargs={"cache": cache}, rounds=5)
+    benchmark.extra_info.update(dataset=dataset.name, data=dataset.data, cold_seconds=cold)
+
+
+def test_negatives(benchmark, dataset, device, seconds):
+    """An epoch's negatives, against the array code a user would write: draw, look up, draw again what was seen."""
+    users, items = (torch.from_numpy(column).to(device) for column in (dataset.train.users, dataset.train.items))
+    table = NegativeTable.build(users, items, dataset.num_users, dataset.num_items)
+    seen = np.sort(dataset.train.users * dataset.num_items + dataset.train.items)
+    rng = np.random.default_rng(0)
+    candidates = np.unique(dataset.train.items)
+
+    def numpy_rejection():
+        drawn = candidates[rng.integers(len(candidates), size=len(dataset.train))]
+        open_rows = np.arange(len(drawn))
+        while len(open_rows):
+            keys = dataset.train.users[open_rows] * dataset.num_items + drawn[open_rows]
+            place = np.searchsorted(seen, keys).clip(max=len(seen) - 1)
+            open_rows = open_rows[seen[place] == keys]
+            drawn[open_rows] = candidates[rng.integers(len(candidates), size=len(open_rows))]
+        return drawn
+
+    variants = {"mde_fast": lambda: sample_negatives(table, users), "numpy rejection": numpy_rejection}
+    timings = interleave(variants, device, seconds=seconds)
+    benchmark.extra_info.update(
+        dataset=dataset.name, ms={name: timing.as_dict() for name, timing in timings.items()}
+    )
+    benchmark.pedantic(variants["mde_fast"], rounds=5)

@@ -1,0 +1,114 @@
+"""propagate and spmm against what else a user could call, on real and synthetic graphs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bench.graphs import REAL, real_graph, synthetic_graph
+from bench.rivals import propagate_rivals, spmm_rivals
+from bench.timing import gather_ceiling, interleave
+from mde_fast.kernels import propagate, spmm
+
+LAYERS = 2
+TOLERANCE = 2e-5  # relative, float32: sums of up to some thousand terms in another order
+
+
+@pytest.fixture(scope="module")
+def graphs(request, device):
+    """Graph name -> graph, read once."""
+    known = {}
+
+    def get(name: str):
+        if name not in known:
+            if name.startswith("synthetic-"):
+                known[name] = synthetic_graph(int(name.partition("-")[2]))
+            else:
+                assert name in REAL, f"--dataset {name}: choose from {', '.join(REAL)}"
+                known[name] = real_graph(name, request.config.getoption("--data-dir"))
+        if known[name] is None:
+            pytest.skip(f"no data for {name}; give --data-dir")
+        return known[name].to(device)
+
+    return get
+
+
+def forward_backward(run, x, upstream):
+    """Output and gradient of one call."""
+    leaf = x.detach().requires_grad_()
+    out = run(leaf)
+    (gradient,) = torch.autograd.grad(out, leaf, upstream)
+    return out.detach(), gradient
+
+
+def check(variants, x, upstream) -> None:
+    """No time is worth reporting for a wrong result."""
+    name, run = next(iter(variants.items()))
+    expected = forward_backward(run, x, upstream)
+    for other, rival in variants.items():
+        for ours, theirs in zip(expected, forward_backward(rival, x, upstream)):
+            error = (ours - theirs).norm() / theirs.norm()
+            assert error < TOLERANCE, f"{name} and {other} differ by {error:.1e}"
+
+
+def measure(benchmark, variants, x, device, seconds, gathered_bytes: int, ceiling: float) -> None:
+    upstream = torch.randn_like(x)
+    check(variants, x, upstream)
+    forward = interleave({name: (lambda run=run: run(x)) for name, run in variants.items()}, device, seconds=seconds)
+    both = interleave(
+        {name: (lambda run=run: forward_backward(run, x, upstream)) for name, run in variants.items()},
+        device,
+        seconds=seconds,
+    )
+    best = min(timing.median for name, timing in both.items() if name != "mde_fast")
+    benchmark.extra_info.update(
+        {
+            "forward_ms": {name: timing.as_dict() for name, timing in forward.items()},
+            "forward_backward_ms": {name: timing.as_dict() for name, timing in both.items()},
+            "speed_up_over_best": best / both["mde_fast"].median,
+            "gathered_bytes": gathered_bytes,
+            "gather_ceiling_gb_s": ceiling,
+            "percent_of_ceiling": 100 * gathered_bytes / forward["mde_fast"].median / 1e6 / ceiling,
+        }
+    )
+    benchmark.pedantic(forward_backward, args=(variants["mde_fast"], x, upstream), rounds=5)
+
+
+def test_propagate(benchmark, graphs, graph_name, width, device, seconds, compiled):
+    graph = graphs(graph_name)
+    x = torch.randn(graph.shape[0], width, device=device)
+    variants = {"mde_fast": lambda x: propagate(graph, x, layers=LAYERS)}
+    variants |= propagate_rivals(graph, LAYERS, compiled=compiled)
+    ceiling = gather_ceiling(device, width, graph.shape[0], graph.num_edges)
+    measure(benchmark, variants, x, device, seconds, LAYERS * graph.num_edges * width * 4, ceiling)
+    benchmark.extra_info.update(graph=graph_name, edges=graph.num_edges, nodes=graph.shape[0], width=width)
+
+
+def test_spmm_not_symmetric(benchmark, graphs, graph_name, width, device, seconds, compiled):
+    """A weighted graph that is not symmetric, with its residual: eq. 4's user graph."""
+    from mde_fast.graphs.co_occurrence import co_occurrence_graph
+
+    full = graphs(graph_name)
+    if full.num_edges > 1_000_000:
+        pytest.skip("the co-occurrence graph of this one takes longer to build than to measure")
+    users = int((full.rows() < full.columns).sum())
+    adjacency = _interactions(full, users)
+    graph = co_occurrence_graph(adjacency, 40).to(device)
+    x = torch.randn(graph.shape[0], width, device=device)
+    variants = {"mde_fast": lambda x: spmm(graph, x, residual=x)} | spmm_rivals(graph, compiled=compiled)
+    ceiling = gather_ceiling(device, width, graph.shape[0], graph.num_edges)
+    measure(benchmark, variants, x, device, seconds, graph.num_edges * width * 4, ceiling)
+    benchmark.extra_info.update(graph=graph_name, edges=graph.num_edges, nodes=graph.shape[0], width=width)
+
+
+def _interactions(graph, num_interactions: int):
+    """R back from [[0, R], [R^T, 0]]: its edges from a user to an item are those that go to a larger node."""
+    import numpy as np
+    import scipy.sparse
+
+    rows, columns = graph.rows().cpu().numpy(), graph.columns.cpu().numpy()
+    upper = rows < columns
+    num_users = int(columns[upper].min())
+    ones = np.ones(num_interactions, dtype=np.float32)
+    shape = (num_users, graph.shape[0] - num_users)
+    return scipy.sparse.csr_matrix((ones, (rows[upper], columns[upper] - num_users)), shape=shape)

@@ -1,0 +1,167 @@
+"""Compiles kernels to machine code for GPUs that are not there, and counts what they use.
+
+A test process without a GPU runs kernels in Triton's interpreter, where nothing is compiled; so the work is done in a
+process of its own, started at the first request and kept for the next ones.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import multiprocessing
+import os
+import re
+import subprocess
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+NVIDIA = ("sm_80", "sm_90", "sm_100")
+TARGETS = (*NVIDIA, "gfx942")
+
+# How Triton writes the dtypes of tensors in a signature, for tests that go over them.
+STORAGE = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One compilation.
+
+    Attributes:
+        kernel: ``module:name``, as in ``mde_fast.kernels.spmm.triton_kernels:row_sum_kernel``.
+        signature: types of the arguments that are not constexpr by name: ``*fp32``, ``*i32``, ``i64``, ``fp32``, ...
+            Pointers and integers are compiled as multiples of 16, as tensors of PyTorch's and usual sizes are.
+        constexprs: values of all others; numbers, strings, or dtypes of ``triton.language``.
+        target: one of TARGETS.
+    """
+
+    kernel: str
+    signature: dict[str, str]
+    constexprs: dict[str, object]
+    target: str
+    num_warps: int = 4
+    num_stages: int = 3
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What a compiled kernel uses.
+
+    Attributes:
+        registers: of a thread; None for gfx942.
+        spills: a thread keeps something in local memory.
+        shared: bytes of shared memory of a program.
+        wide_loads: instructions that load 16 bytes from global memory; 0 for gfx942.
+    """
+
+    registers: int | None
+    spills: bool
+    shared: int
+    wide_loads: int
+
+
+def compile_ahead(
+    kernel: str,
+    signature: dict[str, str],
+    constexprs: dict[str, object],
+    *,
+    target: str,
+    num_warps: int = 4,
+    num_stages: int = 3,
+) -> Compiled:
+    """Compile one kernel. Several are quicker together: :func:`compile_many`."""
+    return compile_many([Request(kernel, signature, constexprs, target, num_warps, num_stages)])[0]
+
+
+_done: dict[str, Compiled] = {}
+
+
+def compile_many(requests: list[Request]) -> list[Compiled]:
+    """Compile kernels, each once in a test session however often it is asked for.
+
+    Raises:
+        RuntimeError: one does not compile; the cause names its line.
+    """
+    pytest.importorskip("triton")
+    new = {repr(request): request for request in requests if repr(request) not in _done}
+    _done.update(zip(new, _compilers().map(_compile, new.values())))
+    return [_done[repr(request)] for request in requests]
+
+
+@lru_cache(maxsize=1)
+def _compilers() -> ProcessPoolExecutor:
+    compilers = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_without_interpreter)
+    atexit.register(compilers.shutdown)
+    return compilers
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# In the process that compiles; triton is imported after the interpreter is off.
+
+
+def _without_interpreter() -> None:
+    os.environ.pop("TRITON_INTERPRET", None)
+    # Its present default, said aloud because triton 3.9 warns about leaving it open.
+    os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
+
+
+def _compile(request: Request) -> Compiled:
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    module, _, name = request.kernel.partition(":")
+    kernel = getattr(importlib.import_module(module), name)
+    given = request.signature.keys() | request.constexprs.keys()
+    if given != set(kernel.arg_names):
+        missing, unknown = set(kernel.arg_names) - given, given - set(kernel.arg_names)
+        raise TypeError(f"{request.kernel}: no value for {sorted(missing)}, no such argument as {sorted(unknown)}")
+    types = {name: request.signature.get(name, "constexpr") for name in kernel.arg_names}
+    aligned = {
+        (place,): [["tt.divisibility", 16]] for place, kind in enumerate(types.values()) if re.match(r"\*|[iu]\d", kind)
+    }
+    source = ASTSource(kernel, types, request.constexprs, aligned)
+    options = {"num_warps": request.num_warps, "num_stages": request.num_stages}
+    is_nvidia = request.target in NVIDIA
+    target = GPUTarget("cuda", int(request.target[3:]), 32) if is_nvidia else GPUTarget("hip", request.target, 64)
+    try:
+        compiled = triton.compile(source, target=target, options=options)
+    except Exception as error:
+        # Triton's own exceptions do not survive the way back to the test.
+        raise RuntimeError(f"{request}: {type(error).__name__}: {error}") from None
+    if not is_nvidia:
+        return Compiled(registers=None, spills=False, shared=compiled.metadata.shared, wide_loads=0)
+    with tempfile.TemporaryDirectory() as folder:
+        cubin = Path(folder, "kernel.cubin")
+        cubin.write_bytes(compiled.asm["cubin"])
+        usage = _cuda_tool("cuobjdump", "-res-usage", cubin)
+        instructions = _cuda_tool("nvdisasm", cubin)
+    if usage is None:
+        raise RuntimeError(f"{request}: cuobjdump does not read it")
+    used = {name: int(count) for name, count in re.findall(r"\b(REG|STACK|LOCAL):(\d+)", usage)}
+    return Compiled(
+        registers=used["REG"],
+        spills=used["STACK"] + used["LOCAL"] > 0,
+        shared=compiled.metadata.shared,
+        wide_loads=_wide_loads(instructions, compiled.asm["ptx"]),
+    )
+
+
+def _cuda_tool(name: str, *arguments) -> str | None:
+    """What one of the CUDA programs that triton brings along prints; None where it fails."""
+    import triton
+
+    program = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / name
+    result = subprocess.run([program, *arguments], capture_output=True, text=True)
+    return result.stdout if result.returncode == 0 else None
+
+
+def _wide_loads(instructions: str | None, ptx: str) -> int:
+    """16-byte loads, plain and straight to shared memory; from PTX for a GPU that the disassembler does not know."""
+    if instructions is not None:
+        return len(re.findall(r"\bLDG(?:STS)?\.\S*\b128\b", instructions))
+    return len(re.findall(r"\bld\.global\S*\.(?:v4\.[bfus]32|v2\.[bfus]64)|\bcp\.async\.c[ag]\S*[^;]*, (?:0x10|16)\b", ptx))

@@ -1,0 +1,72 @@
+"""--help names every option, its choices and its default, and says what it is for."""
+
+import pytest
+
+from mde_fast.config import OPTIONS
+
+
+@pytest.fixture
+def help_of(command):
+    """help_of("train") -> the text, its white space made single."""
+
+    def help_of(name: str) -> str:
+        outcome = command(name, "--help")
+        assert (outcome.status, outcome.err) == (0, "")
+        return " ".join(outcome.out.split())
+
+    return help_of
+
+
+def test_every_option_of_a_run(help_of):
+    text = help_of("train")
+    for name, entry in OPTIONS.items():
+        flag = f" --{name.replace('_', '-')} "
+        assert flag in text
+        after = text[text.index(flag, text.index("data options")) :]
+        assert after.find(" ".join(entry.metadata["help"].split())) in range(len(flag), len(flag) + 60), name
+    for group in ("data", "model", "training", "evaluation"):
+        assert f"{group} options" in text
+
+
+def test_choices_and_defaults(help_of):
+    text = help_of("train")
+    assert "--layer-combine {mean,sum} combine layers" in text
+    assert "(default: 5,10,20,50)" in text and "(default: 0.0001)" in text
+    assert "--require-real [true|false]" in text
+    assert "100%" not in text and "%%" not in text
+
+
+@pytest.mark.parametrize(
+    "name, flags",
+    [
+        ("train", ["--config FILE YAML file", "--output RUN run folder", "--resume RUN continue"]),
+        ("evaluate", ["RUN run folder", "--topk K,K,... cut-offs", "--data-dir DIR where", "--json print JSON"]),
+        (
+            "recommend",
+            [
+                "RUN run folder",
+                "--user ID user id",
+                "--users-file FILE user ids",
+                "--all-users every user",
+                "--item ID items similar",
+                "--k N how many",
+                "--format {text,json,csv} (default: text)",
+                "--include-seen also items",
+            ],
+        ),
+    ],
+)
+def test_the_commands_own_flags(help_of, name, flags):
+    text = help_of(name)
+    for flag in flags:
+        assert flag in text
+
+
+@pytest.mark.parametrize("name", ["train", "recommend"])
+def test_examples(help_of, name):
+    assert f"examples: python -m mde_fast.{name}" in help_of(name)
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "recommend"])
+def test_the_program_is_called_as_it_is_typed(help_of, name):
+    assert help_of(name).startswith(f"usage: python -m mde_fast.{name} [-h]")
