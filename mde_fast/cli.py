@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -31,8 +32,10 @@ class _ThroughTqdm(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr if record.levelno >= logging.WARNING else sys.stdout)
 
 
-def make_parser(description: str, epilog: str = "") -> argparse.ArgumentParser:
+def make_parser(program: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
+    """A parser for ``python -m mde_fast.<program>``."""
     return _Parser(
+        prog=f"python -m mde_fast.{program}",
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -109,13 +112,17 @@ def run_command(main: Callable[[list[str]], int | None], *, level: int = logging
     root.setLevel(level)
     root.propagate = False
     try:
-        sys.exit(main(sys.argv[1:]) or 0)
+        status = main(sys.argv[1:]) or 0
+        sys.stdout.flush()
+        sys.exit(status)
     except (InputError, TrainingError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:  # the reader of a pipe, such as head, has gone
-        sys.stderr.close()
+    except OSError as error:  # stdout itself: for all other files there are messages of their own
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # keeps the flush at exit quiet
+        if not isinstance(error, BrokenPipeError):  # the reader of a pipe, such as head, may go
+            print(f"error: cannot write the output ({error})", file=sys.stderr)
         sys.exit(1)

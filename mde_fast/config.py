@@ -6,6 +6,8 @@ Keys are MMRec's where MMRec has one. What the paper does not settle says so in 
 from __future__ import annotations
 
 import difflib
+import math
+import re
 import types
 import typing
 from collections.abc import Callable
@@ -36,6 +38,10 @@ def option(
 
 def _at_least(low: float):
     return lambda value: None if value >= low else f"must be {low} or more"
+
+
+def _check_seed(value: int) -> str | None:
+    return None if 0 <= value < 2**63 else "must be 0 or more, and below 2 ** 63"
 
 
 def _positive(value: float) -> str | None:
@@ -93,7 +99,7 @@ class Config:
     split_ratios: tuple[float, ...] = option(
         (0.8, 0.1, 0.1), "train, validation and test share of each user", group=DATA, check=_check_ratios
     )
-    split_seed: int = option(0, "seed of a random split", group=DATA, check=_at_least(0))
+    split_seed: int = option(0, "seed of a random split", group=DATA, check=_check_seed)
     user_column: str | None = option(None, "user column of a table", group=DATA, aliases=("USER_ID_FIELD",))
     item_column: str | None = option(None, "item column of a table", group=DATA, aliases=("ITEM_ID_FIELD",))
     time_column: str | None = option(None, "timestamp column of a table", group=DATA, aliases=("TIME_FIELD",))
@@ -173,7 +179,7 @@ class Config:
     train_batch_size: int = option(2048, "triples in a step", group=TRAINING, aliases=("batch_size",),
                                    check=_at_least(1))
     learning_rate: float = option(0.0001, "of Adam", group=TRAINING, aliases=("lr",), check=_positive)
-    seed: int = option(999, "of everything that is drawn", group=TRAINING, check=_at_least(0))
+    seed: int = option(999, "of everything that is drawn", group=TRAINING, check=_check_seed)
     device: str = option("auto", "auto, cpu, cuda or cuda:N", group=TRAINING)
     precision: str = option(
         "fp32",
@@ -212,6 +218,7 @@ MMREC_ONLY = frozenset(
     "vocab_size type_vocab_size hidden_size pad_token_id max_position_embeddings layer_norm_eps hidden_dropout_prob "
     "end2end hyper_parameters inter_file_name user_graph_dict_file n_mm_layers aggr_mode".split()
 )
+MMREC_COLUMN_TYPE = re.compile(r":(token|float)(_seq)?$")  # written behind a column's name
 MMREC_FEATURE_FILES = {"vision_feature_file": "image", "text_feature_file": "text"}
 
 OPTIONS = {entry.name: entry for entry in fields(Config)}
@@ -260,13 +267,17 @@ def convert(name: str, value: Any, origin: str) -> Any:
             parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
             element = typing.get_args(kind)[0]
             return tuple(_to_scalar(element, part) for part in parts if part != "")
-        if isinstance(value, list) and len(value) == 1:  # MMRec writes grids; a grid of one is a value
-            value = value[0]
-        if isinstance(value, list):
-            raise ValueError("needs one value, not a list; run once for each")
-        return _to_scalar(kind, value)
+        return _one_value(kind, value)
     except ValueError as error:
         raise InputError(f"{origin}: {name}={value}: {error}") from None
+
+
+def _one_value(kind: type, value: Any) -> Any:
+    if isinstance(value, list) and len(value) == 1:  # MMRec writes grids; a grid of one is a value
+        value = value[0]
+    if isinstance(value, list):
+        raise ValueError("needs one value, not a list; run once for each")
+    return _to_scalar(kind, value)
 
 
 def _to_scalar(kind: type, value: Any) -> Any:
@@ -279,9 +290,13 @@ def _to_scalar(kind: type, value: Any) -> Any:
         raise ValueError("needs true or false")
     if kind in (int, float):
         try:
-            if isinstance(value, bool) or (kind is int and float(value) != int(float(value))):
+            if isinstance(value, bool) or not math.isfinite(float(value)):
                 raise ValueError
-            return kind(float(value)) if kind is int and isinstance(value, float) else kind(value)
+            if kind is float:
+                return float(value)
+            if float(value) != int(float(value)):
+                raise ValueError
+            return int(value)
         except (ValueError, TypeError, OverflowError):
             raise ValueError(f"needs {'a whole number' if kind is int else 'a number'}") from None
     return str(value)
@@ -325,11 +340,15 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], list[str]]:
         elif key in MMREC_ONLY:
             passed_over.append(key)
         elif key.lower() == "mm_image_weight":
-            options["blend_weights"] = (float(value), 1 - float(value))
+            try:
+                image = _one_value(float, value)
+            except ValueError as error:
+                raise InputError(f"{path}: {key}={value}: {error}") from None
+            options["blend_weights"] = (image, 1 - image)
         else:
             name = resolve_key(key, str(path))
             if name.endswith("_column") and isinstance(value, str):
-                value = value.partition(":")[0]  # MMRec writes a column's type behind its name
+                value = MMREC_COLUMN_TYPE.sub("", value)
             options[name] = convert(name, value, str(path))
     if feature_files:
         options.setdefault("features", feature_files)

@@ -12,7 +12,9 @@ from .runs import evaluate_run
 
 
 def main(arguments: list[str]) -> None:
-    parser = make_parser("Rank the whole catalogue for every user of validation and test, and print the metrics.")
+    parser = make_parser(
+        "evaluate", "Rank the whole catalogue for every user of validation and test, and print the metrics."
+    )
     parser.add_argument("run", metavar="RUN", help="run folder of a training")
     parser.add_argument("--topk", metavar="K,K,...", help="cut-offs (default: those of the run)")
     parser.add_argument("--data-dir", metavar="DIR", help="where dataset folders are, when they have moved")
@@ -23,7 +25,7 @@ def main(arguments: list[str]) -> None:
     if parsed.json:
         print(json.dumps(result, indent=2))
         return
-    print(f"{result['model']} on {result['dataset']} ({result['data']} data), best epoch {result['best_epoch']}")
+    print(f"{result['model']} on {result['dataset']} ({result['data']}), best epoch {result['best_epoch']}")
     for part in ("valid", "test"):
         print(f"\n{part}\n{format_metrics(result[part], result['topk'])}")
 

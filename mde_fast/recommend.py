@@ -21,7 +21,7 @@ EPILOG = """examples:
 
 
 def main(arguments: list[str]) -> None:
-    parser = make_parser("Recommend items to users, or find items similar to an item.", EPILOG)
+    parser = make_parser("recommend", "Recommend items to users, or find items similar to an item.", EPILOG)
     parser.add_argument("run", metavar="RUN", help="run folder of a training")
     parser.add_argument("--user", metavar="ID", action="append", help="user id as in your data; may be repeated")
     parser.add_argument("--users-file", metavar="FILE", help="user ids, one a line")

@@ -67,7 +67,7 @@ class RunFolder:
         """
         run = cls(path)
         if not (run.path / "config.yaml").is_file():
-            raise InputError(f"{run.path}: not a run folder (no config.yaml in it); give the --output of a training run")
+            raise InputError(f"{path}: not a run folder (no config.yaml in it); give the --output of a training run")
         return run
 
     def config(self) -> Config:

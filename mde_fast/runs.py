@@ -87,7 +87,7 @@ def resume_run(path: str | Path, changes: dict[str, Any]) -> dict[str, Any]:
         trainer = Trainer(model, dataset, config, run)
         trainer.restore()
         if config.epochs < trainer.progress.epoch:
-            raise InputError(f"epochs: {trainer.progress.epoch} are done already; give as many or more, or leave it out")
+            raise InputError(f"epochs: {trainer.progress.epoch} are done already; give as many or more, or none")
         run.write_text("config.yaml", config.to_yaml())
         return _train(run, trainer, dataset)
 
@@ -124,7 +124,7 @@ def _train(run: RunFolder, trainer: Trainer, dataset: InteractionDataset) -> dic
 
 def _report(run: RunFolder, config: Config, result: dict[str, Any]) -> None:
     if result["data"] != "real":
-        logger.info("These figures are from %s data.", result["data"])
+        logger.info("These figures say nothing about real data (%s).", result["data"])
     logger.info("best epoch %d of %d; test metrics:", result["best_epoch"], result["epochs_run"])
     logger.info("%s", format_metrics(result["test"], config.topk))
     if result["status"] == "interrupted":
@@ -179,8 +179,8 @@ def check_same_dataset(run: RunFolder, dataset: InteractionDataset) -> None:
     if catalogue["fingerprint"] != dataset.fingerprint:
         raise InputError(
             f"{run.path}: trained on other data than {dataset.name} is now ({len(catalogue['user_ids']):,} users and "
-            f"{len(catalogue['item_ids']):,} items then, {dataset.num_users:,} and {dataset.num_items:,} now, or another "
-            "split); give the original --data-dir"
+            f"{len(catalogue['item_ids']):,} items then, {dataset.num_users:,} and {dataset.num_items:,} now, "
+            "or another split); give the original --data-dir"
         )
     then, now = catalogue["features"], feature_hashes(dataset)
     if dataset.data == REAL and now and now != then:

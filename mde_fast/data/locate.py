@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from .reading import listed, reading
+from .stand_in import STAND_IN_SIZES
 
 TABLES = (".csv", ".tsv", ".parquet")
 FILES = (".inter", *TABLES)
@@ -61,7 +62,7 @@ def find_dataset(dataset: str | Path, data_dir: str | Path | None = None) -> Pat
         return path
 
     known = sorted({folder.name for root in searched for folder in _datasets_in(root)})
-    close = difflib.get_close_matches(text, known, 1)
+    close = difflib.get_close_matches(text, [*known, *STAND_IN_SIZES], 1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     places = ", ".join(f"{root}" if root.is_dir() else f"{root} (no such folder)" for root in searched)
     raise DatasetNotFound(

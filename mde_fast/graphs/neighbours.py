@@ -132,7 +132,7 @@ def stack_item_graphs(neighbours: list[np.ndarray]) -> CSRGraph:
 
 
 def blend_item_graphs(neighbours: list[np.ndarray], weights: tuple[float, ...]) -> CSRGraph:
-    """One (I, I) graph for every modality: the weighted sum of the modalities' graphs (DRAGON's 0.1 image + 0.9 text)."""
+    """One (I, I) graph for every modality: the weighted sum of theirs (DRAGON's is 0.1 image + 0.9 text)."""
     num_items, k = neighbours[0].shape
     total = scipy.sparse.csr_matrix((num_items, num_items), dtype=np.float32)
     rowptr = np.arange(0, num_items * k + 1, k)

@@ -24,8 +24,9 @@ class FeatureTower(nn.Module):
         self.second = nn.Linear(hidden, dim) if projection == "mlp" else None
         for layer in (self.first, self.second):
             if layer is not None:
+                # Biases keep PyTorch's small random values: an item without content must not start as a zero row, whose
+                # direction, and so whose gradient, is undefined.
                 nn.init.xavier_normal_(layer.weight)
-                nn.init.zeros_(layer.bias)
 
     def forward(self) -> Tensor:
         """(I, D) float32."""

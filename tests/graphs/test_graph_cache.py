@@ -13,7 +13,9 @@ from mde_fast.graphs import GraphCache, Graphs, build_graphs
 from mde_fast.graphs.cache import default_cache_dir
 from mde_fast.kernels import CSRGraph
 
-WITH_VALUES = CSRGraph(torch.tensor([0, 2, 2, 3]), torch.tensor([0, 3, 1]), (3, 4), values=torch.tensor([0.1, 0.2, 0.3]))
+WITH_VALUES = CSRGraph(
+    torch.tensor([0, 2, 2, 3]), torch.tensor([0, 3, 1]), (3, 4), values=torch.tensor([0.1, 0.2, 0.3])
+)
 WITHOUT = CSRGraph(torch.tensor([0, 1, 1], dtype=torch.int32), torch.tensor([1], dtype=torch.int32), (2, 2))
 
 

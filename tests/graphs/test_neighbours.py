@@ -94,18 +94,16 @@ def test_rounding_that_conspires(proposed):
     The decoys share A with it, the nearest item shares B and is nearer by a few parts in ten thousand.
     """
     up, down = 0.25 * (1 + 1.02 * 2**-8), 0.25 * (1 + 0.98 * 2**-8)
-    a, b, edge, own = slice(0, 7), slice(7, 14), 14, 15
+    a, b, both, rest = slice(0, 7), slice(7, 14), 14, slice(17, 40)
     target, nearest, decoys = np.zeros(40), np.zeros(40), np.zeros((40, 40))
-    target[a], target[b], target[edge] = up, down, 0.125
-    nearest[b], nearest[edge] = down, 2**-8
+    target[a], target[b], target[both] = up, down, 2**-3
+    nearest[b], nearest[both] = down, 2**-8
+    target[15], nearest[16] = np.sqrt(1 - target @ target), np.sqrt(1 - nearest @ nearest)
     decoys[:, a] = up
-    decoys[:, own + 1 :] = np.random.default_rng(0).standard_normal((40, 24))
-    decoys[:, own + 1 :] *= np.sqrt(1 - 7 * up**2) / np.linalg.norm(decoys[:, own + 1 :], axis=1, keepdims=True)
-    for row in (target, nearest):
-        row[own] = np.sqrt(1 - row @ row)
-    nearest[own] *= -1
-    nearest, target = nearest, target
-    features = np.vstack([target, decoys, nearest, np.eye(40)[:30, ::-1]]).astype(np.float32)
+    decoys[:, rest] = np.random.default_rng(0).standard_normal((40, 23))
+    decoys[:, rest] *= np.sqrt((1 - 7 * up**2) / (decoys[:, rest] ** 2).sum(1, keepdims=True))
+    others = np.eye(40)[:30]  # so that there are more items than candidates
+    features = np.vstack([target, decoys, nearest, others]).astype(np.float32)
     assert nearest_neighbours(features, 2)[0].tolist() == [0, 41]
 
 

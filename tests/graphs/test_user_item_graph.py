@@ -7,7 +7,9 @@ import scipy.sparse
 from mde_fast.graphs.user_item import user_item_graph
 
 
-@pytest.mark.parametrize("num_users, num_items, density", [(5, 3, 0.5), (3, 8, 0.3), (1, 1, 1.0), (4, 4, 0.0), (9, 2, 0.1)])
+@pytest.mark.parametrize(
+    "num_users, num_items, density", [(5, 3, 0.5), (3, 8, 0.3), (1, 1, 1.0), (4, 4, 0.0), (9, 2, 0.1)]
+)
 def test_against_loops(num_users, num_items, density):
     rng = np.random.default_rng(num_users)
     train = (rng.random((num_users, num_items)) < density).astype(np.float32)

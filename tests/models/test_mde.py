@@ -141,7 +141,7 @@ def test_an_item_without_content_trains():
     parts.sum().backward()
     assert torch.isfinite(parts).all()
     for name, parameter in model.named_parameters():
-        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().max() < 100, name  # a row of zeros would send back a gradient over its tiny norm
 
 
 def test_one_modality_is_refused():

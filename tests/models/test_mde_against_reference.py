@@ -103,7 +103,9 @@ class Case:
         }
 
 
-def _case(options: dict, *, modalities: tuple[str, ...] = ("image", "text"), dtype=torch.float64, seed: int = 0) -> Case:
+def _case(
+    options: dict, *, modalities: tuple[str, ...] = ("image", "text"), dtype=torch.float64, seed: int = 0
+) -> Case:
     config = Config(**BASE | options)
     dataset = tiny_dataset(seed, modalities=modalities)
     before = torch.get_default_dtype()
@@ -152,7 +154,7 @@ def _close(actual: Tensor, expected: Tensor, name: str, tolerance: float) -> Non
     assert actual.shape == expected.shape, name
     error = float((actual.double() - expected).abs().max())
     scale = float(expected.abs().max())
-    assert error <= tolerance * max(scale, SMALLEST_SCALE), f"{name}: off by {error:.3g} where the truth reaches {scale:.3g}"
+    assert error <= tolerance * max(scale, SMALLEST_SCALE), f"{name}: off by {error:.3g}, the truth is up to {scale:.3g}"
 
 
 def _check(case: Case, tolerance: float) -> None:

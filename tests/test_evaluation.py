@@ -1,0 +1,195 @@
+"""Ranking metrics against the protocol, written out user by user and rank by rank."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+from tiny import tiny_dataset
+
+from mde_fast.evaluation import METRICS, Evaluator, average_metrics, format_metrics, ranked_metrics
+
+CUTOFFS = (1, 2, 5, 20)
+
+
+def _by_hand(ranked: list[int], relevant: set[int], cutoff: int) -> dict[str, float]:
+    """The metrics of one user; ``ranked`` best first."""
+    hits, precisions, gain = 0, 0.0, 0.0
+    for rank, item in enumerate(ranked[:cutoff], start=1):
+        if item in relevant:
+            hits += 1
+            precisions += hits / rank
+            gain += 1 / math.log2(rank + 1)
+    attainable = min(len(relevant), cutoff)
+    ideal = sum(1 / math.log2(rank + 1) for rank in range(1, attainable + 1))
+    return {
+        "recall": hits / len(relevant),
+        "precision": hits / cutoff,
+        "map": precisions / attainable,
+        "ndcg": gain / ideal,
+    }
+
+
+def _protocol(dataset, users: np.ndarray, items: np.ndarray, part: str, cutoffs) -> dict[str, float]:
+    """The protocol's averages, from every score of every user."""
+    held_out, seen = {}, {}
+    for where, split in ((held_out, getattr(dataset, part)), (seen, dataset.train)):
+        for user, item in zip(split.users.tolist(), split.items.tolist()):
+            where.setdefault(user, set()).add(item)
+    totals = {f"{metric}@{cutoff}": 0.0 for metric in METRICS for cutoff in cutoffs}
+    for user, relevant in held_out.items():
+        scores = [(-float(users[user] @ items[item]), item) for item in range(dataset.num_items)]
+        ranked = [item for _, item in sorted(scores) if item not in seen.get(user, ())]
+        for cutoff in cutoffs:
+            for metric, value in _by_hand(ranked, relevant, cutoff).items():
+                totals[f"{metric}@{cutoff}"] += value
+    return {name: total / len(held_out) for name, total in totals.items()}
+
+
+def _vectors(rng, dataset, width: int = 4, *, tied: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Small whole numbers have exact scores, and many that are equal."""
+    draw = (lambda *shape: rng.integers(-1, 2, size=shape)) if tied else (lambda *shape: rng.standard_normal(shape))
+    return draw(dataset.num_users, width).astype(np.float32), draw(dataset.num_items, width).astype(np.float32)
+
+
+def _evaluate(dataset, users, items, part, cutoffs=CUTOFFS) -> dict[str, float]:
+    return Evaluator(dataset, cutoffs)(torch.from_numpy(users), torch.from_numpy(items), part)
+
+
+@pytest.mark.parametrize("part", ("valid", "test"))
+@pytest.mark.parametrize("tied", (False, True), ids=("scores differ", "scores tied"))
+@pytest.mark.parametrize("seed", range(15))
+def test_evaluator_against_the_protocol(seed, tied, part):
+    """CUTOFFS exceed the number of items in the smaller data sets, and the held-out items of most users."""
+    rng = np.random.default_rng(seed)
+    dataset = tiny_dataset(
+        seed, num_users=int(rng.integers(5, 40)), num_items=int(rng.integers(8, 60)), density=rng.uniform(0.2, 0.7)
+    )
+    vectors = _vectors(rng, dataset, tied=tied)
+    assert _evaluate(dataset, *vectors, part) == pytest.approx(_protocol(dataset, *vectors, part, CUTOFFS), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_metrics_of_given_rankings(seed):
+    """Rankings of any quality and length, some cut short by -1."""
+    rng = np.random.default_rng(seed)
+    num_users, num_items = int(rng.integers(1, 20)), int(rng.integers(1, 50))
+    length = int(rng.integers(1, num_items + 1))
+    ranked = np.stack([rng.permutation(num_items)[:length] for _ in range(num_users)])
+    for row in ranked:
+        row[rng.integers(length // 2, length + 1) :] = -1
+    relevant = rng.random((num_users, num_items)) < rng.uniform(0.02, 0.9)
+    relevant[np.arange(num_users), rng.integers(num_items, size=num_users)] = True
+    found = ranked_metrics(ranked, scipy.sparse.csr_matrix(relevant, dtype=np.float32), CUTOFFS)
+    assert set(found) == {f"{metric}@{cutoff}" for metric in METRICS for cutoff in CUTOFFS}
+    for user in range(num_users):
+        for cutoff in CUTOFFS:
+            listed = [item for item in ranked[user].tolist() if item >= 0]
+            expected = _by_hand(listed, set(np.flatnonzero(relevant[user]).tolist()), cutoff)
+            for metric, value in expected.items():
+                assert found[f"{metric}@{cutoff}"][user] == pytest.approx(value, abs=1e-12)
+
+
+def _one_user(ranked: list[int], relevant: list[int], cutoff: int, num_items: int = 100) -> dict[str, float]:
+    matrix = scipy.sparse.csr_matrix((np.ones(len(relevant)), ([0] * len(relevant), relevant)), (1, num_items))
+    return average_metrics(ranked_metrics(np.array([ranked]), matrix, [cutoff]))
+
+
+def test_a_worked_example():
+    """Hits at ranks 1 and 3 of 5, three relevant items."""
+    metrics = _one_user([7, 1, 8, 2, 3], [7, 8, 50], 5)
+    assert metrics == pytest.approx(
+        {
+            "recall@5": 2 / 3,
+            "precision@5": 2 / 5,
+            "map@5": (1 / 1 + 2 / 3) / 3,
+            "ndcg@5": (1 + 1 / 2) / (1 + 1 / math.log2(3) + 1 / 2),
+        }
+    )
+
+
+def test_one_held_out_item():
+    assert _one_user([4, 9], [9], 2) == pytest.approx(
+        {"recall@2": 1, "precision@2": 0.5, "map@2": 0.5, "ndcg@2": 1 / math.log2(3)}
+    )
+
+
+def test_more_held_out_items_than_places():
+    """A perfect list is worth 1 except to recall, which no list of two can fill."""
+    assert _one_user([4, 9], [4, 9, 11, 12], 2) == pytest.approx(
+        {"recall@2": 0.5, "precision@2": 1, "map@2": 1, "ndcg@2": 1}
+    )
+
+
+def test_a_perfect_and_an_empty_list():
+    assert set(_one_user([3], [3], 1).values()) == {1.0}
+    assert set(_one_user([-1, -1], [99], 2).values()) == {0.0}
+
+
+def test_no_item_does_not_count_as_the_last_item_of_the_user_before():
+    relevant = scipy.sparse.csr_matrix(np.array([[0, 0, 1], [1, 0, 0]], dtype=np.float32))
+    assert ranked_metrics(np.array([[0, 1], [1, -1]]), relevant, [2])["recall@2"].tolist() == [0, 0]
+
+
+def test_places_that_the_catalogue_cannot_fill_are_misses():
+    dataset = tiny_dataset()
+    vectors = _vectors(np.random.default_rng(0), dataset, tied=False)
+    metrics = _evaluate(dataset, *vectors, "test", (9, 1000))
+    assert metrics["recall@1000"] == 1, "everything not seen in training is listed"
+    assert metrics["precision@1000"] == pytest.approx(metrics["precision@9"] * 9 / 1000)
+    assert metrics["map@1000"] <= 1 and metrics["ndcg@1000"] <= 1
+
+
+def test_train_items_are_masked_and_others_are_not():
+    dataset = tiny_dataset(3, num_users=20, num_items=15)
+    vectors = _vectors(np.random.default_rng(0), dataset, tied=False)
+    evaluator = Evaluator(dataset, (15,))
+    for part in ("valid", "test"):
+        ranked, users = evaluator.rank(*map(torch.from_numpy, vectors), part)
+        for user, row in zip(users, ranked):
+            trained = set(dataset.train.items[dataset.train.users == user].tolist())
+            assert set(row.tolist()) - {-1} == set(range(15)) - trained
+
+
+def test_never_trained_items_are_ranked():
+    dataset = tiny_dataset()
+    untrained = dataset.num_items - 1
+    assert untrained not in dataset.train.items and untrained in dataset.test.items
+    users, items = np.ones((dataset.num_users, 1), np.float32), np.zeros((dataset.num_items, 1), np.float32)
+    items[untrained] = 1
+    ranked, _ = Evaluator(dataset, (1,)).rank(torch.from_numpy(users), torch.from_numpy(items), "test")
+    assert set(ranked[:, 0].tolist()) == {untrained}
+
+
+def test_only_users_with_held_out_items_are_averaged():
+    dataset = tiny_dataset(num_users=30)
+    _, users = Evaluator(dataset, (5,)).rank(torch.zeros(30, 2), torch.zeros(dataset.num_items, 2), "valid")
+    assert users.tolist() == sorted(set(dataset.valid.users.tolist()))
+    assert len(users) < 30
+
+
+def test_cut_offs_in_any_order_and_twice():
+    dataset = tiny_dataset(num_items=30)
+    vectors = _vectors(np.random.default_rng(1), dataset, tied=True)
+    metrics = _evaluate(dataset, *vectors, "test", (20, 20, 5))
+    assert metrics == _evaluate(dataset, *vectors, "test", (5, 20))
+    alone = _evaluate(dataset, *vectors, "test", (5,))
+    assert alone == {name: metrics[name] for name in alone}, "a longer list does not change a shorter cut-off"
+
+
+def test_values_repeat_bit_for_bit():
+    dataset = tiny_dataset(5, num_users=60, num_items=40)
+    vectors = _vectors(np.random.default_rng(2), dataset, width=16, tied=False)
+    first, second = (_evaluate(dataset, *vectors, "valid") for _ in range(2))
+    assert first == second
+    assert all(type(value) is float for value in first.values())
+
+
+def test_table():
+    metrics = {f"{metric}@{cutoff}": 0.01234 for metric in METRICS for cutoff in (5, 20)}
+    lines = format_metrics(metrics, (5, 20)).splitlines()
+    assert lines[0].split() == ["@5", "@20"]
+    assert [line.split() for line in lines[1:]] == [[metric, "0.0123", "0.0123"] for metric in METRICS]
