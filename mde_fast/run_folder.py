@@ -74,10 +74,13 @@ class RunFolder:
         return make_config(read_yaml(self.path / "config.yaml")[0])
 
     def remove_leftovers(self) -> None:
-        """Remove what a killed process was still writing."""
+        """Remove what a killed process was still writing, or had no time to remove."""
         for folder in (self.path, self.checkpoints):
             for leftover in folder.glob("*.tmp*"):
                 leftover.unlink(missing_ok=True)
+        for kind in ("last", "best"):
+            if self.has_checkpoint(kind):
+                self._keep_only(kind, self.load_json(f"checkpoints/{kind}.json")["tensors"])
 
     def write(self, name: str, write: Callable[[Path], Any]) -> None:
         """Replace a file as a whole by what ``write`` writes to the path that it is given."""
@@ -122,6 +125,9 @@ class RunFolder:
         name = f"checkpoints/{kind}-{state['epoch']:04d}-{state.get('step', 0):06d}.safetensors"
         self.save_tensors(name, tensors)
         self.write_json(f"checkpoints/{kind}.json", {**state, "tensors": name})
+        self._keep_only(kind, name)
+
+    def _keep_only(self, kind: str, name: str) -> None:
         for stale in self.checkpoints.glob(f"{kind}-*.safetensors*"):
             if stale.name != Path(name).name:
                 stale.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ class Outcome:
     err: str
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def one_thread():
     """So small a product is faster without a second thread, and busy cores do not change that."""
     threads = torch.get_num_threads()
@@ -63,7 +63,7 @@ def shop(tmp_path) -> Path:
     return write_shop(tmp_path / "here" / "data")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def finished(tmp_path_factory) -> Path:
     """A run of six epochs that nobody disturbed. Only to be read."""
     root = tmp_path_factory.mktemp("finished")

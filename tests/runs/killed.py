@@ -2,8 +2,9 @@
 
     python killed.py FLAG...
 
-makes three runs. In ``before`` and ``after`` the i-th child dies at its i-th replacement of a file, just before or just
-after it takes place; in ``times`` each child dies after a random time. Prints how many died of each run.
+makes three runs, after one that shows how long a run takes. In ``before`` and ``after`` the i-th child dies at its
+i-th replacement of a file, just before or just after it takes place; in ``times`` each child dies after a random time.
+Prints how many died of each run, and how the last child ended.
 """
 
 import os
@@ -17,20 +18,25 @@ import torch
 
 from mde_fast import runs, train
 
-KILLS = 12
+KILLS = 8
 
 
 def main() -> None:
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports much, once for all children
     runs.plot_curves = lambda history, path, **labels: path.write_bytes(b"")
     random.seed(5)
+    began = time.perf_counter()
+    status(start("timed", attempt=None, after=0))
+    whole = time.perf_counter() - began
     for run in ("before", "after", "times"):
-        killed = sum(status(start(run, attempt)) == -signal.SIGKILL for attempt in range(1, KILLS + 1))
-        print(run, killed, status(start(run, attempt=None)), flush=True)
+        killed = 0
+        for attempt in range(1, KILLS + 1):
+            killed += status(start(run, attempt, after=random.uniform(0, 0.7 * whole))) == -signal.SIGKILL
+        print(run, killed, status(start(run, attempt=None, after=0)), flush=True)
 
 
-def start(run: str, attempt: int | None) -> int:
-    """A child that trains and, unless ``attempt`` is None, is killed; its process id."""
+def start(run: str, attempt: int | None, after: float) -> int:
+    """A child that trains and, unless ``attempt`` is None, is killed, ``after`` seconds later in ``times``."""
     child = os.fork()
     if child == 0:
         sys.stdout = sys.stderr
@@ -39,7 +45,7 @@ def start(run: str, attempt: int | None) -> int:
         begun = Path(run, "config.yaml").exists()
         os._exit(train.main(["--resume", run] if begun else [*sys.argv[1:], "--output", run]))
     if attempt is not None and run == "times":
-        time.sleep(random.uniform(0, 0.3))
+        time.sleep(after)
         os.kill(child, signal.SIGKILL)
     return child
 

@@ -1,6 +1,7 @@
 """Disks that are full or cannot be written: one line, and what was saved before goes on."""
 
 import errno
+import math
 import os
 import resource
 from pathlib import Path
@@ -30,18 +31,23 @@ def full_after(monkeypatch):
     """full_after(n): the disk is full once n files of tensors are saved."""
     save = mde_fast.run_folder.save_file
 
-    def full_after(number: int) -> None:
+    def full_after(number: float) -> None:
         saved = []
 
         def save_file(tensors, path):
             if len(saved) == number:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                no_space(path)
             saved.append(path)
             save(tensors, path)
 
         monkeypatch.setattr(mde_fast.run_folder, "save_file", save_file)
 
-    yield full_after
+    return full_after
+
+
+def no_space(path: Path) -> None:
+    path.write_bytes(b"half")
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_folder_below_a_file(shop, training, refused, tmp_path):
@@ -56,28 +62,22 @@ def test_a_file_in_the_place_of_the_folder(shop, training, refused, tmp_path):
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-def test_a_disk_that_is_full_from_the_start(shop, training, command, refused, full_after, monkeypatch, finished):
-    with monkeypatch.context() as full:
-        full.setattr(mde_fast.run_folder, "save_file", _no_space)
-        refused(training("--output", "run"), "run: cannot write catalogue.safetensors (No space left on device)")
+def test_a_disk_that_is_full_from_the_start(shop, training, refused, full_after, finished):
+    full_after(0)
+    refused(training("--output", "run"), "run: cannot write catalogue.safetensors (No space left on device)")
     assert files(Path("run")) == {"log.txt"}, "nothing that is half a run"
-    assert training("--output", "run").status == 0, "the folder is free again"
+    full_after(math.inf)
+    assert training("--output", "run").status == 0, "the folder is still free"
     assert_same_result(Path("run"), finished)
 
 
-def _no_space(tensors, path):
-    path.write_bytes(b"half")
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
 @pytest.mark.parametrize("saved", [2, 3, 5, 7])
-def test_a_disk_that_fills_up(shop, training, command, refused, full_after, finished, monkeypatch, saved):
-    with monkeypatch.context():
-        full_after(saved)
-        outcome = training("--output", "run")
+def test_a_disk_that_fills_up(shop, training, command, refused, full_after, finished, saved):
+    full_after(saved)
+    outcome = training("--output", "run")
     refused(outcome, "run: cannot write checkpoints/", "No space left on device", "what was saved before is intact")
     assert not [name for name in files(Path("run")) if "tmp" in name]
-    full_after(1000)
+    full_after(math.inf)
     assert command("train", "--resume", "run").status == 0
     assert_same_result(Path("run"), finished)
 
@@ -113,7 +113,7 @@ def test_rows_that_cannot_be_written(shop, training, command, refused, finished)
 
 def test_a_picture_that_cannot_be_written(shop, training, command, refused, monkeypatch, finished):
     with monkeypatch.context() as full:
-        full.setattr(mde_fast.runs, "plot_curves", lambda history, path, **labels: _no_space(history, path))
+        full.setattr(mde_fast.runs, "plot_curves", lambda history, path, **labels: no_space(path))
         refused(training("--output", "run"), "run: cannot write curves.png (No space left on device)")
     assert len(epoch_rows(Path("run"))) == 6
     assert "tmp" not in " ".join(files(Path("run")))

@@ -31,7 +31,7 @@ def spoil(monkeypatch):
 
         monkeypatch.setattr(MDE, "loss_parts", loss_parts)
 
-    yield spoil
+    return spoil
 
 
 @pytest.mark.parametrize("part, value, shown", [("mda", math.nan, "nan"), ("bpr_text", math.inf, "inf")])

@@ -34,7 +34,7 @@ def test_the_same_metrics_bit_for_bit(run, evaluated):
 def test_tables(run, command):
     out = command("evaluate", run).out
     result = metrics(run)
-    assert out.splitlines()[0] == f"mde on shop (real data), best epoch {result['best_epoch']}"
+    assert out.splitlines()[0] == f"mde on shop (real), best epoch {result['best_epoch']}"
     tables = out.split("\n\n")[1:]
     for part, table in zip(("valid", "test"), tables):
         lines = table.splitlines()

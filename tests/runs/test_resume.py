@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,6 +82,14 @@ def test_what_a_kill_leaves_half_written_is_harmless(halfway, resumed, finished)
     assert files(halfway) == files(finished)
 
 
+def test_a_checkpoint_that_was_not_removed_in_time(trained, resumed, finished):
+    run = trained("run")
+    for kind in ("last", "best"):
+        (run / f"checkpoints/{kind}-0000-000000.safetensors").write_bytes(b"of an earlier epoch")
+    assert resumed(run).status == 0
+    assert files(run) == files(finished)
+
+
 def test_a_row_that_never_came_is_written_again(halfway, resumed, finished):
     rows = (halfway / "metrics.jsonl").read_text().splitlines(keepends=True)
     (halfway / "metrics.jsonl").write_text("".join(rows[:2]))
@@ -88,16 +97,22 @@ def test_a_row_that_never_came_is_written_again(halfway, resumed, finished):
     assert_same_result(halfway, finished)
 
 
-def test_a_best_checkpoint_ahead_of_the_last_is_harmless(halfway, trained, resumed, finished):
-    """The best checkpoint is written first; a kill may come between the two."""
-    ahead = trained("ahead", "--epochs", 5)
-    assert metrics(ahead)["best_epoch"] == 5, "the data set is made so"
-    for path in (halfway / "checkpoints").glob("best*"):
-        path.unlink()
-    for path in (ahead / "checkpoints").glob("best*"):
-        shutil.copy(path, halfway / "checkpoints")
-    resumed(halfway, "--epochs", 6)
-    assert_same_result(halfway, finished)
+def test_a_best_checkpoint_ahead_of_the_last_is_harmless(training, shop, resumed, finished, monkeypatch):
+    """The best checkpoint is written first; the end may come between the two."""
+    save, best = RunFolder.save_checkpoint, metrics(finished)["best_epoch"]
+
+    def interrupted(self, kind, state, tensors):
+        if (kind, state["epoch"]) == ("last", best):
+            raise KeyboardInterrupt
+        save(self, kind, state, tensors)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "save_checkpoint", interrupted)
+        assert training("--output", "run").status == 130
+    run = Path("run")
+    assert RunFolder(run).load_checkpoint("best")[0]["epoch"] == best
+    assert resumed(run).status == 0
+    assert_same_result(run, finished)
 
 
 @pytest.mark.parametrize(
@@ -205,6 +220,15 @@ def test_a_damaged_best_checkpoint_is_named(halfway, resumed, refused):
     (best,) = (halfway / "checkpoints").glob("best-*.safetensors")
     _truncate(best)
     refused(resumed(halfway), best)
+
+
+def test_from_another_kind_of_device(halfway, resumed):
+    """The state of a GPU's random generator has another size, and means nothing here."""
+    state, tensors = RunFolder(halfway).load_checkpoint("last")
+    save_file({**tensors, "generator": torch.zeros(16, dtype=torch.uint8)}, halfway / state["tensors"])
+    outcome = resumed(halfway, "--epochs", 4)
+    assert (outcome.status, metrics(halfway)["epochs_run"]) == (0, 4)
+    assert outcome.err == "another kind of device than before: the run goes on with other random draws\n"
 
 
 def test_an_older_checkpoint_is_not_kept(finished):

@@ -11,6 +11,10 @@ from small_runs import OPTIONS, epoch_rows, files, metrics
 from mde_fast.config import make_config, read_yaml
 from mde_fast.run_folder import RunFolder
 
+DATASET_LINES = [
+    "shop (real): 60 users, 40 items, 540 interactions (420 train / 60 valid / 60 test), sparsity 77.5000%",
+    "features: image 16-d float32, text 8-d float32",
+]
 METRICS = {f"{name}@{cutoff}" for name in ("recall", "precision", "map", "ndcg") for cutoff in (5, 10, 20, 50)}
 
 
@@ -83,9 +87,13 @@ def test_the_log_has_what_was_printed(training, shop):
     logged = re.sub(r"(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ", "", log)
     assert logged == outcome.out
     assert outcome.err == ""
-    first, second = outcome.out.splitlines()[:2]
-    assert first == "shop (real): 60 users, 40 items, 540 interactions (420 train / 60 valid / 60 test), sparsity 77.5000%"
-    assert second == "features: image 16-d float32, text 8-d float32"
+    assert outcome.out.splitlines()[:2] == DATASET_LINES
+
+
+def test_the_log_is_as_complete_when_python_starts_the_run(finished):
+    log = (finished / "log.txt").read_text()
+    for line in (*DATASET_LINES, "epoch   6  loss", "best epoch", "results in"):
+        assert line in log
 
 
 def test_an_epoch_has_one_line_with_loss_metric_and_times(training, shop):
