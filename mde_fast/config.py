@@ -71,7 +71,7 @@ def _check_ratios(value: tuple[float, ...]) -> str | None:
 
 def _check_metric(value: str) -> str | None:
     name, _, cutoff = value.partition("@")
-    good = name.lower() in ("recall", "precision", "map", "ndcg") and cutoff.isdigit() and int(cutoff) >= 1
+    good = name.lower() in ("recall", "precision", "map", "ndcg") and re.fullmatch("[1-9][0-9]*", cutoff)
     return None if good else "must be recall, precision, map or ndcg with a cut-off, e.g. recall@20"
 
 
@@ -299,6 +299,8 @@ def _to_scalar(kind: type, value: Any) -> Any:
             return int(value)
         except (ValueError, TypeError, OverflowError):
             raise ValueError(f"needs {'a whole number' if kind is int else 'a number'}") from None
+    if value is None:
+        raise ValueError("needs a value")
     return str(value)
 
 

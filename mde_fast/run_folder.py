@@ -28,7 +28,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from .config import Config, make_config, read_yaml
+from .config import OPTIONS, Config, make_config, read_yaml
 from .errors import InputError
 
 
@@ -71,7 +71,11 @@ class RunFolder:
         return run
 
     def config(self) -> Config:
-        return make_config(read_yaml(self.path / "config.yaml")[0])
+        options, _ = read_yaml(self.path / "config.yaml")
+        missing = [name for name in OPTIONS if name not in options]
+        if missing:
+            raise InputError(f"{self.path}/config.yaml: lacks {', '.join(missing)}; it was cut off or edited, restore it")
+        return make_config(options)
 
     def remove_leftovers(self) -> None:
         """Remove what a killed process was still writing, or had no time to remove."""

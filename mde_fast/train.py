@@ -19,6 +19,7 @@ def main(arguments: list[str]) -> int:
     parser = make_parser(
         "train", "Train a multi-modal recommender and report its test metrics at the best validation epoch.", EPILOG
     )
+    parser.usage = "%(prog)s [--dataset NAME] [--output RUN] [option ...]\n       %(prog)s --resume RUN [--epochs N]"
     parser.add_argument("--config", metavar="FILE", help="YAML file of options; flags win over it")
     parser.add_argument("--output", metavar="RUN", help="run folder to make (default: runs/DATASET-MODEL-DATE)")
     parser.add_argument("--resume", metavar="RUN", help="continue this run; --epochs may raise its limit")

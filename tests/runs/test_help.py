@@ -69,4 +69,4 @@ def test_examples(help_of, name):
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "recommend"])
 def test_the_program_is_called_as_it_is_typed(help_of, name):
-    assert help_of(name).startswith(f"usage: python -m mde_fast.{name} [-h]")
+    assert help_of(name).startswith(f"usage: python -m mde_fast.{name} [")
