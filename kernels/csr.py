@@ -115,8 +115,8 @@ class CSRGraph:
         """(rows,) D^-1/2 of eq. 2; 0 for an isolated node."""
 
         def make():
-            degrees = self.degrees().to(dtype)
-            return torch.where(degrees > 0, degrees.rsqrt(), torch.zeros_like(degrees))
+            degrees = self.degrees().double()  # a half type cannot hold a hub's degree
+            return torch.where(degrees > 0, degrees.rsqrt(), 0.0).to(dtype)
 
         return self._cached(("inverse_sqrt_degrees", dtype), make)
 

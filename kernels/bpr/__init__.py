@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ..dispatch import use_reference
-from .cpu import bpr_torch
+from .primitives import bpr_backward, bpr_forward
 from .reference import bpr_reference
 
 __all__ = ["FUSIONS", "bpr"]
 
 FUSIONS = ("concat", "sum")
+
+
+class BprFunction(torch.autograd.Function):
+    """Keeps one number per triple and loss; the backward pass gathers the triples' rows again."""
+
+    @staticmethod
+    def forward(
+        ctx,
+        h_users: Tensor,
+        h_items: Tensor,
+        users: Tensor,
+        positives: Tensor,
+        negatives: Tensor,
+        user_logits: Tensor | None,
+        item_logits: Tensor | None,
+        user_table: Tensor | None,
+        fusion: str,
+    ) -> tuple[Tensor, Tensor]:
+        tensors = h_users, h_items, users, positives, negatives, user_logits, item_logits, user_table
+        losses, regulariser, slopes = bpr_forward(*tensors, fusion)
+        ctx.save_for_backward(slopes, *tensors)
+        ctx.fusion = fusion
+        return losses, regulariser
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_losses: Tensor, grad_regulariser: Tensor):
+        h_users, h_items, *optional = bpr_backward(grad_losses, grad_regulariser, *ctx.saved_tensors, ctx.fusion)
+        gradients = h_users, h_items, None, None, None, *optional, None
+        return tuple(gradient if needed else None for gradient, needed in zip(gradients, ctx.needs_input_grad))
 
 
 def bpr(
@@ -60,7 +92,5 @@ def bpr(
         raise ValueError(f"user_table has shape {tuple(user_table.shape)}, expected {tuple(h_users.shape)}")
     if fusion not in FUSIONS:
         raise ValueError(f"fusion={fusion!r}: choose from {', '.join(FUSIONS)}")
-    implementation = bpr_reference if use_reference(h_users.device) else bpr_torch
-    return implementation(
-        h_users, h_items, users, positives, negatives, user_logits, item_logits, user_table, fusion
-    )
+    function = bpr_reference if use_reference(h_users.device) else BprFunction.apply
+    return function(h_users, h_items, users, positives, negatives, user_logits, item_logits, user_table, fusion)

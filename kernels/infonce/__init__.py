@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
+import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ..dispatch import use_reference
-from .cpu import ContrastFunction
+from .primitives import infonce_backward, infonce_forward
 from .reference import infonce_reference
 
 __all__ = ["infonce"]
+
+
+class InfoNCEFunction(torch.autograd.Function):
+    """Keeps the softmaxes' denominators; the backward pass makes the similarities again."""
+
+    @staticmethod
+    def forward(ctx, unit: Tensor, weight: Tensor, nodes: Tensor, temperature: float) -> Tensor:
+        loss, per_node, logsumexp = infonce_forward(unit, weight, nodes, temperature)
+        ctx.save_for_backward(unit, weight, nodes, per_node, logsumexp)
+        ctx.temperature = temperature
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        unit, weight, nodes, per_node, logsumexp = ctx.saved_tensors
+        grad_unit = grad_weight = None
+        if ctx.needs_input_grad[0]:
+            grad_unit = infonce_backward(grad, unit, weight, nodes, logsumexp, ctx.temperature)
+        if ctx.needs_input_grad[1]:
+            grad_weight = (grad * per_node).to(weight.dtype)
+        return grad_unit, grad_weight, None, None
 
 
 def infonce(h: Tensor, *, weight: Tensor, nodes: Tensor, temperature: float = 0.2) -> Tensor:
@@ -42,9 +64,4 @@ def infonce(h: Tensor, *, weight: Tensor, nodes: Tensor, temperature: float = 0.
         raise ValueError(f"temperature={temperature}: must be positive")
     if use_reference(h.device):
         return infonce_reference(h, weight, nodes, temperature)
-    unit = F.normalize(h, dim=2).unbind(dim=1)
-    total = h.new_zeros(())
-    for first, second in combinations(unit, 2):
-        total = total + ContrastFunction.apply(first, second, weight, nodes, temperature)
-        total = total + ContrastFunction.apply(second, first, weight, nodes, temperature)
-    return total / (2 * max(h.shape[0], 1))
+    return InfoNCEFunction.apply(F.normalize(h, dim=2), weight, nodes, temperature)

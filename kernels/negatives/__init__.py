@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..dispatch import use_reference
+from .primitives import draw_negatives
 from .reference import sample_negatives_reference
 
 __all__ = ["NegativeTable", "sample_negatives"]
@@ -75,8 +76,4 @@ def sample_negatives(table: NegativeTable, users: Tensor, generator: torch.Gener
     bits = torch.randint(0, 2**63 - 1, users.shape, generator=generator, device=users.device)
     if use_reference(users.device):
         return sample_negatives_reference(table, users, bits)
-    count = table.candidates.numel()
-    start = table.rowptr[users]
-    draw = bits % (count - (table.rowptr[users + 1] - start))
-    before = torch.searchsorted(table.keys, users * (count + 1) + draw, right=True) - start
-    return table.candidates[draw + before]
+    return draw_negatives(table.candidates, table.rowptr, table.keys, users, bits)

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ..dispatch import use_reference
-from .cpu import NodeLossesFunction
+from .forms import MDA_FORMS, MSA_FORMS
+from .primitives import node_losses_backward, node_losses_forward
 from .reference import node_losses_reference
 from .weights import difference_weight
 
 __all__ = ["MDA_FORMS", "MSA_FORMS", "difference_weight", "node_losses"]
 
-MDA_FORMS = ("row_l2", "fro", "abs_cos", "none")
-MSA_FORMS = ("cosine", "none")
+
+class NodeLossesFunction(torch.autograd.Function):
+    """Both directions read h once; between them only scalars of each node are kept."""
+
+    @staticmethod
+    def forward(
+        ctx, h: Tensor, preference_logits: Tensor | None, free_logits: Tensor | None, mda: str, msa: str
+    ) -> tuple[Tensor, Tensor]:
+        mda_loss, msa_loss, *statistics = node_losses_forward(h, preference_logits, free_logits, mda, msa)
+        _, learns_preference, learns_free, *_ = ctx.needs_input_grad
+        preference_logits = preference_logits if learns_preference else None
+        free_logits = free_logits if learns_free else None
+        ctx.save_for_backward(h, preference_logits, free_logits, *statistics)
+        ctx.forms = mda, msa
+        return mda_loss, msa_loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_mda: Tensor, grad_msa: Tensor):
+        grad_h, grad_logits = node_losses_backward(grad_mda, grad_msa, *ctx.saved_tensors, *ctx.forms)
+        _, learns_preference, learns_free, *_ = ctx.needs_input_grad
+        return grad_h, grad_logits if learns_preference else None, grad_logits if learns_free else None, None, None
 
 
 def node_losses(
@@ -70,7 +93,6 @@ def node_losses(
         raise ValueError(f"msa={msa!r}: choose from {', '.join(MSA_FORMS)}")
     if use_reference(h.device):
         return node_losses_reference(h, preference_logits, free_logits, detach, mda, msa)
-    w_dif = difference_weight(
-        h.shape[0], preference_logits=preference_logits, free_logits=free_logits, detach=detach, like=h
-    )
-    return NodeLossesFunction.apply(h, w_dif, mda, msa)
+    if detach and preference_logits is not None:
+        preference_logits = preference_logits.detach()
+    return NodeLossesFunction.apply(h, preference_logits, free_logits, mda, msa)

@@ -14,7 +14,8 @@ def difference_weight(
         raise ValueError("give preference_logits or free_logits, not both")
     if preference_logits is not None:
         if preference_logits.ndim != 2 or preference_logits.shape[0] != num_nodes:
-            raise ValueError(f"preference_logits have shape {tuple(preference_logits.shape)}, expected ({num_nodes}, M)")
+            shape = tuple(preference_logits.shape)
+            raise ValueError(f"preference_logits have shape {shape}, expected ({num_nodes}, M)")
         low, high = torch.aminmax(torch.softmax(preference_logits, dim=1), dim=1)
         return (high - low).detach() if detach else high - low
     if free_logits is not None:

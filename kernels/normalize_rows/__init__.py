@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ..dispatch import use_reference
-from .cpu import NormalizeRowsFunction
+from .primitives import normalize_rows_backward, normalize_rows_forward
 from .reference import normalize_rows_reference
 
 __all__ = ["normalize_rows"]
+
+
+class NormalizeRowsFunction(torch.autograd.Function):
+    """y = s x / |x|; dx = (s / |x|) (dy - <dy, x/|x|> x/|x|)."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, scale: float) -> Tensor:
+        out, norm = normalize_rows_forward(x, scale)
+        ctx.save_for_backward(out, norm)
+        ctx.scale = scale
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        return normalize_rows_backward(grad, *ctx.saved_tensors, ctx.scale), None
 
 
 def normalize_rows(x: Tensor, *, scale: float = 1.0) -> Tensor:

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 NORM_EPS = 1e-12  # the smallest norm that is divided by, as in torch.nn.functional.normalize
 
 
-class NormalizeRowsFunction(torch.autograd.Function):
-    """y = s x / |x|; dx = (s / |x|) (dy - <dy, x/|x|> x/|x|)."""
+def normalize_rows_forward_cpu(x: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    exact = torch.promote_types(x.dtype, torch.float32)
+    norm = torch.linalg.vector_norm(x, dim=-1, dtype=exact).clamp_min_(NORM_EPS)
+    return torch.mul(x, (scale / norm).unsqueeze(-1), out=x.new_empty(x.shape)), norm
 
-    @staticmethod
-    def forward(ctx, x: Tensor, scale: float) -> Tensor:
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(NORM_EPS)
-        out = x * (scale / norm)
-        ctx.save_for_backward(out, norm)
-        ctx.scale = scale
-        return out
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor):
-        out, norm = ctx.saved_tensors
-        along = (grad * out).sum(-1, keepdim=True) / ctx.scale**2
-        along = torch.where(norm > NORM_EPS, along, 0.0)  # below eps the norm is a constant
-        return torch.addcmul(grad, out, along, value=-1).mul_(ctx.scale / norm), None
+def normalize_rows_backward_cpu(grad: Tensor, out: Tensor, norm: Tensor, scale: float) -> Tensor:
+    along = (grad * out).sum(-1, dtype=norm.dtype) / scale**2
+    along = torch.where(norm > NORM_EPS, along, 0.0)  # below eps the norm is a constant
+    grad_x = torch.addcmul(grad, out, along.unsqueeze(-1), value=-1, out=grad.new_empty(grad.shape))
+    return grad_x.mul_((scale / norm).unsqueeze(-1))

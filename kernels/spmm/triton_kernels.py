@@ -20,8 +20,8 @@ def row_sum_kernel(
     residual_ptr,  # (R, D)
     out_ptr,  # (R, D)
     partial_ptr,  # (slots, D)
-    constant,
-    out_scale,
+    constant: tl.float64,
+    out_scale: tl.float64,
     D: tl.constexpr,
     VALUES: tl.constexpr,
     HAS_RESIDUAL: tl.constexpr,
@@ -55,7 +55,7 @@ def row_sum_kernel(
             total += weight[:, None] * neighbours
     result = tl.sum(total, axis=0)
     if VALUES == 0:
-        result *= constant
+        result *= tl.full((), constant, dtype=ACC)
     if VALUES == 2:
         result *= tl.load(scale_ptr + row).to(ACC)
 
@@ -64,7 +64,7 @@ def row_sum_kernel(
     else:
         if HAS_RESIDUAL:
             result += tl.load(residual_ptr + row * D + dims, mask=in_row, other=0.0).to(ACC)
-        tl.store(out_ptr + row * D + dims, (result * out_scale).to(out_ptr.dtype.element_ty), mask=in_row)
+        tl.store(out_ptr + row * D + dims, (result * tl.full((), out_scale, dtype=ACC)).to(out_ptr.dtype.element_ty), mask=in_row)
 
 
 @triton.jit
@@ -73,7 +73,7 @@ def add_partials_kernel(
     splits_ptr,  # (splits, 3): row, first slot, last slot + 1
     residual_ptr,  # (R, D)
     out_ptr,  # (R, D)
-    out_scale,
+    out_scale: tl.float64,
     D: tl.constexpr,
     HAS_RESIDUAL: tl.constexpr,
     BLOCK_S: tl.constexpr,
@@ -98,7 +98,7 @@ def add_partials_kernel(
     result = tl.sum(total, axis=0)
     if HAS_RESIDUAL:
         result += tl.load(residual_ptr + row * D + dims, mask=in_row, other=0.0).to(ACC)
-    tl.store(out_ptr + row * D + dims, (result * out_scale).to(out_ptr.dtype.element_ty), mask=in_row)
+    tl.store(out_ptr + row * D + dims, (result * tl.full((), out_scale, dtype=ACC)).to(out_ptr.dtype.element_ty), mask=in_row)
 
 
 @triton.jit

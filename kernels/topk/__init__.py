@@ -7,10 +7,32 @@ from torch import Tensor
 
 from ..csr import CSRGraph
 from ..dispatch import use_reference
-from .cpu import topk_torch
+from .primitives import mask_seen, select
 from .reference import topk_reference
 
 __all__ = ["topk"]
+
+
+def _users_per_block(num_items: int, device: torch.device) -> int:
+    """Scores of a block: few enough to stay in cache, 4 MB of float32 on a CPU and 64 MB on a GPU."""
+    return max(16, 2 ** (20 if device.type == "cpu" else 24) // max(num_items, 1))
+
+
+def _rank(
+    user_vectors: Tensor, item_vectors: Tensor, users: Tensor, k: int, seen: CSRGraph | None
+) -> tuple[Tensor, Tensor]:
+    """A block of users at a time: score them all, hide what they have seen, select."""
+    item_columns = item_vectors.T
+    step = _users_per_block(item_vectors.shape[0], user_vectors.device)
+    best_scores = user_vectors.new_empty(users.numel(), k)
+    best_items = torch.empty(users.numel(), k, dtype=torch.int64, device=users.device)
+    for start in range(0, users.numel(), step):
+        block = users[start : start + step]
+        scores = user_vectors[block] @ item_columns
+        if seen is not None:
+            mask_seen(scores, block, seen.rowptr, seen.columns)
+        best_scores[start : start + step], best_items[start : start + step] = select(scores, k)
+    return best_scores, best_items
 
 
 @torch.no_grad()
@@ -53,5 +75,5 @@ def topk(
         raise ValueError(f"users has shape {tuple(users.shape)}, expected (B,)")
     if users is None:
         users = torch.arange(shape[0], device=user_vectors.device)
-    implementation = topk_reference if use_reference(user_vectors.device) else topk_torch
-    return implementation(user_vectors, item_vectors, users.long(), min(k, shape[1]), seen)
+    rank = topk_reference if use_reference(user_vectors.device) else _rank
+    return rank(user_vectors, item_vectors, users.long(), min(k, shape[1]), seen)

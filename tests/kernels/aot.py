@@ -164,4 +164,5 @@ def _wide_loads(instructions: str | None, ptx: str) -> int:
     """16-byte loads, plain and straight to shared memory; from PTX for a GPU that the disassembler does not know."""
     if instructions is not None:
         return len(re.findall(r"\bLDG(?:STS)?\.\S*\b128\b", instructions))
-    return len(re.findall(r"\bld\.global\S*\.(?:v4\.[bfus]32|v2\.[bfus]64)|\bcp\.async\.c[ag]\S*[^;]*, (?:0x10|16)\b", ptx))
+    straight = re.findall(r"\bld\.global\S*\.(?:v4\.[bfus]32|v2\.[bfus]64)", ptx)
+    return len(straight) + len(re.findall(r"\bcp\.async\.c[ag]\S*[^;]*, (?:0x10|16)\b", ptx))

@@ -214,3 +214,18 @@ def check_gradients(implementation: str, operator, tensors: dict[str, torch.Tens
     leaves = [tensor.detach().clone().requires_grad_() for tensor in tensors.values()]
     with forced(implementation):
         assert torch.autograd.gradcheck(lambda *values: operator(**dict(zip(names, values))), leaves)
+
+
+def check_compiled(implementation: str, operator, tensors: dict[str, torch.Tensor]) -> None:
+    """``torch.compile`` takes the operator whole, and forward and backward give what they give eagerly."""
+    torch._dynamo.reset()
+    compiled = torch.compile(operator, fullgraph=True, backend="aot_eager")
+    actual, expected = (evaluate(implementation, function, tensors) for function in (compiled, operator))
+    for name in expected:
+        assert_close(actual[name], expected[name], name)
+
+
+def check_registered(implementation: str, primitive: dispatch.Primitive, *arguments) -> None:
+    """PyTorch's own checks of a registered operator: its schema, its fake, its way through autograd and tracing."""
+    with forced(implementation):
+        torch.library.opcheck(primitive.registered, arguments)

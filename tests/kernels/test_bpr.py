@@ -4,13 +4,16 @@ from functools import partial
 
 import pytest
 import torch
+from aot import NVIDIA, STORAGE, TARGETS, Request, compile_many
 from support import (
     DTYPES,
     HALF_DTYPES,
     WIDTHS,
     assert_close,
     check,
+    check_compiled,
     check_gradients,
+    check_registered,
     check_repeats,
     evaluate,
     forced,
@@ -20,6 +23,7 @@ from support import (
 
 from mde_fast.kernels import bpr
 from mde_fast.kernels.bpr import FUSIONS
+from mde_fast.kernels.bpr.primitives import bpr_backward, bpr_forward
 
 # Which optional tensors a case has.
 OPTIONAL = {
@@ -90,7 +94,7 @@ def test_by_hand(any_implementation, device, fusion, modalities):
 @pytest.mark.parametrize("optional", OPTIONAL)
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_gradcheck(any_implementation, device, fusion, optional):
-    case = _case(device, batch=5, users=3, items=4, modalities=2, width=3, optional=optional, fusion=fusion)
+    case = _case(device, batch=3, users=2, items=3, modalities=2, width=2, optional=optional, fusion=fusion)
     check_gradients(any_implementation, *case)
 
 
@@ -134,6 +138,17 @@ def test_one_user_and_one_item_in_every_triple(implementation, device, dtype):
     same = {name: torch.full((100,), 3, device=device) for name in ("users", "positives", "negatives")}
     check(implementation, partial(bpr, **same), tensors, floor=0.1)
     check(implementation, partial(operator, users=same["users"], negatives=same["negatives"]), tensors)
+
+
+@pytest.mark.parametrize("first", range(4))
+def test_rows_in_many_triples(implementation, device, first):
+    """Rows in 1 to 75 triples; sorted, each begins and ends at another place of a piece of four entries."""
+    times = torch.tensor([first, 1, 2, 3, 4, 5, 6, 7, 8, 75, 1])
+    rows = torch.arange(11).repeat_interleave(times)
+    order = torch.randperm(rows.numel(), generator=torch.Generator().manual_seed(0))
+    triples = {"users": rows[order], "positives": rows[order.flip(0)], "negatives": rows[order.roll(7)]}
+    operator, tensors = _case(device, users=11, items=11, width=5, dtype=torch.float32)
+    check(implementation, partial(operator, **{name: ids.to(device) for name, ids in triples.items()}), tensors)
 
 
 @pytest.mark.parametrize("dtype", HALF_DTYPES)
@@ -185,10 +200,11 @@ def test_strided_modalities(implementation, device):
     check(implementation, operator, strided)
 
 
+@pytest.mark.parametrize("batch", (60, 3000))
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_repeats_bit_for_bit(implementation, device, affordable, all_threads, fusion):
-    affordable(3000 * 17)
-    check_repeats(implementation, *_case(device, 3000, 50, 40, 3, 17, torch.float32, fusion=fusion))
+def test_repeats_bit_for_bit(implementation, device, affordable, all_threads, fusion, batch):
+    affordable(batch * 17)
+    check_repeats(implementation, *_case(device, batch, 50, 4, 3, 17, torch.float32, fusion=fusion))
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -197,6 +213,67 @@ def test_writes_every_row(implementation, device, poisoned_memory, optional, fus
     """Most rows of the tables are in no triple: their gradient is zero."""
     case = _case(device, batch=4, users=30, items=30, width=17, optional=optional, fusion=fusion)
     check(implementation, *case)
+
+
+@pytest.mark.parametrize("optional", ("bare", "everything"))
+@pytest.mark.parametrize("batch", (0, 9))
+def test_compiled(implementation, device, batch, optional):
+    check_compiled(implementation, *_case(device, batch, optional=optional))
+
+
+@pytest.mark.parametrize("dtype", (torch.float64, torch.float16))
+@pytest.mark.parametrize("optional", ("bare", "everything"))
+@pytest.mark.parametrize("batch", (0, 9))
+def test_registered(implementation, device, batch, optional, dtype):
+    operator, tensors = _case(device, batch, dtype=dtype, optional=optional)
+    triples = (operator.keywords[name] for name in ("users", "positives", "negatives"))
+    logits_and_table = (tensors.get(name) for name in ("user_logits", "item_logits", "user_table"))
+    arguments = tensors["h_users"], tensors["h_items"], *triples, *logits_and_table, "concat"
+    with forced(implementation):
+        outputs = bpr_forward(*arguments)
+    check_registered(implementation, bpr_forward, *arguments)
+    check_registered(implementation, bpr_backward, *outputs, *arguments)
+
+
+KERNELS = ("bpr_forward", "bpr_backward, users", "bpr_backward, items", "add_up_losses", "add_up_pieces")
+AHEAD = [
+    *((name, "sm_90", "float32", width, "sum") for name in KERNELS[:3] for width in (64, 17)),
+    *((name, target, dtype, 128, "concat") for name in KERNELS for target in TARGETS for dtype in STORAGE),
+]
+
+
+def _request(name, target, dtype, width, fusion):
+    from mde_fast.kernels.bpr import triton_kernels
+
+    kernel, _, side = name.partition(", ")
+    sizes = {
+        "add_up_losses": {"BLOCK_P": 256, "BLOCK_M": 4, "num_warps": 4},
+        "add_up_pieces": {"PIECE": triton_kernels.PIECE, **triton_kernels.piece_sizes(2, width)},
+        "bpr_forward": {"BLOCK_B": triton_kernels.TRIPLES, **triton_kernels.launch_sizes(2, width)},
+        "bpr_backward": {"PIECE": triton_kernels.PIECE, **triton_kernels.launch_sizes(2, width)},
+    }[kernel]
+    num_warps = sizes.pop("num_warps")
+    names = getattr(triton_kernels, f"{kernel}_kernel").arg_names
+    options = {"M": 2, "D": width, "ACC": triton_kernels.tl.float32, "SUM_FUSION": fusion == "sum"}
+    options |= {"ITEMS": side == "items", "HAS_TABLE": side != "items"}
+    options |= {name: True for name in names if "LOGITS" in name}
+    constexprs = sizes | {name: option for name, option in options.items() if name in names}
+    types = {f"{name}_ptr": "*i64" for name in ("users", "positives", "negatives", "sorted", "order", "ends")}
+    types |= {f"{name}_ptr": "*fp32" for name in ("slopes", "partial", "partial_rows", "partial_logits")}
+    types |= {"batch": "i32", "programs": "i32"}
+    signature = {name: types.get(name, f"*{STORAGE[dtype]}") for name in names if name not in constexprs}
+    return Request(f"{triton_kernels.__name__}:{kernel}_kernel", signature, constexprs, target, num_warps)
+
+
+@pytest.mark.parametrize("case", AHEAD, ids=lambda case: "-".join(map(str, case)))
+def test_machine_code(case):
+    """Nothing spilled, registers for 16 programs of one warp on a multiprocessor, and 16 bytes a load of rows."""
+    pytest.importorskip("triton")
+    compiled = dict(zip(AHEAD, compile_many([_request(*each) for each in AHEAD])))[case]
+    if case[1] in NVIDIA:
+        assert not compiled.spills and compiled.registers <= 128
+        assert compiled.shared <= 4096
+        assert compiled.wide_loads >= 2 or case[3] % 4
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,16 @@ from itertools import combinations
 
 import pytest
 import torch
+from aot import NVIDIA, STORAGE, TARGETS, Request, compile_many
 from support import (
     DTYPES,
+    HALF_DTYPES,
     WIDTHS,
     assert_close,
     check,
+    check_compiled,
     check_gradients,
+    check_registered,
     check_repeats,
     evaluate,
     forced,
@@ -20,6 +24,7 @@ from support import (
 )
 
 from mde_fast.kernels import infonce
+from mde_fast.kernels.infonce.primitives import infonce_backward, infonce_forward
 
 
 def _case(device, batch=9, modalities=2, width=8, dtype=torch.float64, distinct=None, **options):
@@ -60,7 +65,7 @@ def test_by_hand(any_implementation, device, modalities, distinct):
 @pytest.mark.parametrize("distinct", (None, 3))
 @pytest.mark.parametrize("modalities", (2, 3))
 def test_gradcheck(any_implementation, device, modalities, distinct):
-    check_gradients(any_implementation, *_case(device, 5, modalities, 3, distinct=distinct, temperature=0.5))
+    check_gradients(any_implementation, *_case(device, 4, modalities, 2, distinct=distinct, temperature=0.5))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -88,10 +93,24 @@ def test_batches(implementation, device, affordable, all_threads, batch, dtype):
     check(implementation, *_case(device, batch, width=16, dtype=dtype))
 
 
+@pytest.mark.parametrize("width", (16, 80))
+@pytest.mark.parametrize("batch", (64, 65, 150))
+def test_tiles(implementation, device, batch, width):
+    """More rows than one tile holds, and copies of a node in several tiles."""
+    check(implementation, *_case(device, batch, width=width, dtype=torch.float32, distinct=50))
+
+
 @pytest.mark.parametrize("batch", (1, 7, 8, 9, 24))
 def test_block_boundaries(monkeypatch, batch):
     monkeypatch.setattr(import_module("mde_fast.kernels.infonce.cpu"), "ROWS_PER_BLOCK", 8)
     check("torch", *_case("cpu", batch, modalities=3, distinct=5), floor=0.1)
+
+
+@pytest.mark.parametrize("dtype", HALF_DTYPES)
+def test_half_precision(implementation, device, dtype):
+    if implementation == "triton" and device == "cpu" and dtype == torch.bfloat16:
+        pytest.skip("the interpreter multiplies bfloat16 matrices wrongly")
+    check(implementation, *_case(device, 80, width=64, dtype=dtype))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -139,14 +158,62 @@ def test_32_bit_nodes(implementation, device):
     check(implementation, partial(infonce, nodes=operator.keywords["nodes"].int()), tensors)
 
 
-def test_repeats_bit_for_bit(implementation, device, affordable, all_threads):
-    affordable(1100 * 1100)
-    check_repeats(implementation, *_case(device, 1100, width=16, dtype=torch.float32, distinct=300))
+@pytest.mark.parametrize("batch", (60, 1100))
+def test_repeats_bit_for_bit(implementation, device, affordable, all_threads, batch):
+    affordable(batch * batch)
+    check_repeats(implementation, *_case(device, batch, width=16, dtype=torch.float32, distinct=batch // 3))
 
 
 @pytest.mark.parametrize("batch", (1, 33))
 def test_writes_every_row(implementation, device, poisoned_memory, batch):
     check(implementation, *_case(device, batch, 3, 17), floor=0.1)
+
+
+@pytest.mark.parametrize("batch, modalities", ((0, 2), (9, 2), (9, 3)))
+def test_compiled(implementation, device, batch, modalities):
+    check_compiled(implementation, *_case(device, batch, modalities, distinct=5))
+
+
+@pytest.mark.parametrize("dtype", (torch.float64, torch.float16))
+@pytest.mark.parametrize("batch, modalities", ((0, 2), (9, 2), (9, 3)))
+def test_registered(implementation, device, batch, modalities, dtype):
+    operator, tensors = _case(device, batch, modalities, dtype=dtype)
+    arguments = tensors["h"], tensors["weight"], operator.keywords["nodes"]
+    with forced(implementation):
+        loss, _, logsumexp = infonce_forward(*arguments, 0.2)
+    check_registered(implementation, infonce_forward, *arguments, 0.2)
+    check_registered(implementation, infonce_backward, loss, *arguments, logsumexp, 0.2)
+
+
+KERNELS = ("infonce_forward_kernel", "infonce_backward_kernel")
+AHEAD = [
+    *((kernel, "sm_90", "float32", 3, width) for kernel in KERNELS for width in (64, 128)),
+    *((kernel, target, dtype, 2, 128) for kernel in KERNELS for target in TARGETS for dtype in STORAGE),
+    *((kernel, "sm_90", dtype, 2, 64) for kernel in KERNELS for dtype in STORAGE),
+]
+
+
+def _request(kernel, target, dtype, modalities, width):
+    from mde_fast.kernels.infonce import triton_kernels
+
+    sizes = triton_kernels.launch_sizes(width)
+    options = {name: sizes.pop(name) for name in ("num_warps", "num_stages")}
+    constexprs = {"M": modalities, "D": width, "SCALE": 5.0, "ACC": triton_kernels.tl.float32, **sizes}
+    names = [name for name in getattr(triton_kernels, kernel).arg_names if name not in constexprs]
+    types = {"nodes_ptr": "*i64", "logsumexp_ptr": "*fp32", "losses_ptr": "*fp32", "batch": "i32"}
+    signature = {name: types.get(name, f"*{STORAGE[dtype]}") for name in names}
+    return Request(f"{triton_kernels.__name__}:{kernel}", signature, constexprs, target, **options)
+
+
+@pytest.mark.parametrize("case", AHEAD, ids=lambda case: "-".join(map(str, case)))
+def test_machine_code(case):
+    """Nothing spilled, room for three programs of four warps on a multiprocessor, and 16 bytes a load."""
+    pytest.importorskip("triton")
+    compiled = dict(zip(AHEAD, compile_many([_request(*each) for each in AHEAD])))[case]
+    assert compiled.shared <= 48 * 1024
+    if case[1] in NVIDIA:
+        assert not compiled.spills and compiled.registers <= 168
+        assert compiled.wide_loads >= 8
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from aot import NVIDIA, TARGETS, Request, compile_many
 from scipy.stats import chisquare
-from support import forced, random_ids
+from support import check_registered, forced, random_ids
 
 from mde_fast.kernels import NegativeTable, sample_negatives
+from mde_fast.kernels.negatives.primitives import draw_negatives
 
 # Users 1 and 4 have no interactions, items 0, 3 and 8 were never interacted with, one interaction comes twice.
 USERS = torch.tensor([0, 0, 0, 2, 2, 3, 5, 5, 5, 5, 0])
@@ -100,6 +102,44 @@ def test_writes_every_row(implementation, device, poisoned_memory):
     users = random_ids(100, NUM_USERS, device=device)
     for user, item in zip(users.tolist(), _draw(implementation, _table(device), users).tolist()):
         assert item in ALLOWED[user]
+
+
+def test_strided_users(implementation, device):
+    users = random_ids(40, NUM_USERS, device=device)[::2]
+    assert torch.equal(_draw(implementation, _table(device), users), _draw("reference", _table(device), users))
+
+
+def test_compiled(implementation, device):
+    """``torch.compile`` takes it whole; the random bits are those of eager calls."""
+    torch._dynamo.reset()
+    table, users = _table(device), random_ids(40, NUM_USERS, device=device)
+    results = []
+    for draw in (sample_negatives, torch.compile(sample_negatives, fullgraph=True, backend="aot_eager")):
+        torch.manual_seed(3)
+        with forced(implementation):
+            results.append(draw(table, users))
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("count", (0, 40))
+def test_registered(implementation, device, count):
+    table, users = _table(device), random_ids(count, NUM_USERS, device=device)
+    bits = torch.arange(count, device=device)
+    check_registered(implementation, draw_negatives, table.candidates, table.rowptr, table.keys, users, bits)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_machine_code(target):
+    """Nothing spilled, nothing shared, and registers for all the threads that a multiprocessor can hold at a time."""
+    kernel = "mde_fast.kernels.negatives.triton_kernels:draw_negatives_kernel"
+    tensors = ("candidates", "rowptr", "keys", "users", "bits", "out")
+    signature = {f"{name}_ptr": "*i64" for name in tensors}
+    signature |= {"num_candidates": "i32", "num_draws": "i32", "search_steps": "i32"}
+    compiled = dict(
+        zip(TARGETS, compile_many([Request(kernel, signature, {"BLOCK": 128}, target) for target in TARGETS]))
+    )[target]
+    if target in NVIDIA:
+        assert not compiled.spills and compiled.shared == 0 and compiled.registers <= 48
 
 
 def test_table():

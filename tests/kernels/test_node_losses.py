@@ -5,8 +5,10 @@ from itertools import combinations, product
 
 import pytest
 import torch
+from aot import NVIDIA, STORAGE, TARGETS, Request, compile_many
 from support import (
     DTYPES,
+    HALF_DTYPES,
     WIDTHS,
     assert_close,
     check,
@@ -70,20 +72,29 @@ def test_by_hand(any_implementation, device, mda, msa, modalities):
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("mda, msa", [form for form in FORMS if form != ("none", "none")])
 def test_gradcheck(any_implementation, device, mda, msa, weights):
-    operator, tensors = _case(device, 4, 3, 3, weights=weights, mda=mda, msa=msa)
+    operator, tensors = _case(device, 2, 2, 2, weights=weights, mda=mda, msa=msa)
     if weights == "detached preferences":
         # Detached logits have no gradient to check: they only enter as numbers.
         operator = partial(operator, preference_logits=tensors.pop("preference_logits"))
     check_gradients(any_implementation, operator, tensors)
 
 
+@pytest.mark.parametrize("mda", MDA_FORMS)
+def test_gradcheck_of_three_modalities(any_implementation, device, mda):
+    check_gradients(any_implementation, *_case(device, 2, 3, 2, mda=mda))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("modalities", (2, 3, 4))
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("mda, msa", FORMS)
-def test_options(implementation, device, mda, msa, weights, modalities, dtype):
-    case = _case(device, 9, modalities, 17, dtype, weights, mda=mda, msa=msa)
-    check(implementation, *case)
+def test_options(implementation, device, mda, msa, weights, dtype):
+    check(implementation, *_case(device, 9, 2, 17, dtype, weights, mda=mda, msa=msa))
+
+
+@pytest.mark.parametrize("modalities", (3, 4))
+@pytest.mark.parametrize("mda, msa", FORMS)
+def test_more_modalities(implementation, device, mda, msa, modalities):
+    check(implementation, *_case(device, 9, modalities, 17, mda=mda, msa=msa))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -92,9 +103,16 @@ def test_widths(implementation, device, width, dtype):
     check(implementation, *_case(device, width=width, dtype=dtype))
 
 
+@pytest.mark.parametrize("dtype", HALF_DTYPES)
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("mda", MDA_FORMS)
+def test_half_precision(implementation, device, mda, weights, dtype):
+    check(implementation, *_case(device, 30, 2, 64, dtype, weights, mda=mda))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("mda", MDA_FORMS)
-@pytest.mark.parametrize("nodes", (0, 1, 5000))
+@pytest.mark.parametrize("nodes", (0, 1, 70, 5000))
 def test_numbers_of_nodes(implementation, device, affordable, all_threads, nodes, mda, dtype):
     affordable(nodes * 3 * 17)
     check(implementation, *_case(device, nodes, 3, 17, dtype, mda=mda))
@@ -124,6 +142,14 @@ def test_equal_preferences(implementation, device, mda, modalities):
     """The start of training: no difference weight, and no direction to move it in."""
     operator, tensors = _case(device, modalities=modalities, mda=mda)
     check(implementation, operator, tensors | {"preference_logits": torch.zeros_like(tensors["preference_logits"])})
+
+
+def test_modalities_that_share_an_extreme_preference(implementation, device):
+    operator, tensors = _case(device, modalities=4)
+    logits = tensors["preference_logits"]
+    logits[:3, 1] = logits[:3].amax(1)
+    logits[2:6, 3] = logits[2:6, 0] = logits[2:6].amin(1)
+    check(implementation, operator, tensors)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -223,3 +249,81 @@ def test_errors(any_implementation, change, message):
     arguments = {"h": random(5, 2, 8)} | change
     with forced(any_implementation), pytest.raises(ValueError, match=message):
         node_losses(**arguments)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("mda, msa", (("row_l2", "cosine"), ("fro", "none")))
+def test_registered_operators(implementation, device, mda, msa, weights):
+    _, tensors = _case(device, modalities=3, weights=weights)
+    logits = tensors.get("preference_logits"), tensors.get("free_logits")
+    operators = torch.ops.mde_fast
+    with forced(implementation):
+        arguments = tensors["h"], *logits, mda, msa
+        torch.library.opcheck(operators.node_losses_forward.default, arguments)
+        *losses, w_dif, norms, cosines, distances, pair_norms = operators.node_losses_forward(*arguments)
+        statistics = w_dif, norms, cosines, distances, pair_norms
+        arguments = *losses, tensors["h"], *logits, *statistics, mda, msa
+        torch.library.opcheck(operators.node_losses_backward.default, arguments)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_compiled_as_one_graph(implementation, device, weights):
+    operator, tensors = _case(device, weights=weights)
+    torch.compiler.reset()
+    compiled = torch.compile(operator, fullgraph=True, backend="aot_eager")
+    actual, expected = (evaluate(implementation, function, tensors) for function in (compiled, operator))
+    for name in expected:
+        assert torch.equal(actual[name], expected[name]), name
+
+
+def _request(direction, dtype, target, width=64, weight="preference", mda="row_l2", msa="cosine") -> Request:
+    from mde_fast.kernels.node_losses.forms import COSINE_EPS, needs_cosines, needs_distances
+    from mde_fast.kernels.node_losses.triton_kernels import accumulator, launch_sizes
+
+    stored = ("h_ptr",) if direction == "forward" else ("h_ptr", "grad_h_ptr", "grad_mda_ptr", "grad_msa_ptr")
+    exact = ("logits_ptr", "w_dif_ptr", "norms_ptr", "cosines_ptr", "distances_ptr")
+    exact += ("partial_ptr",) if direction == "forward" else ("grad_logits_ptr", "pair_norms_ptr")
+    sizes = launch_sizes(2, width, getattr(torch, dtype))
+    num_warps = sizes.pop("num_warps")
+    forms = {"MDA": mda, "MSA": msa, "COSINES": needs_cosines(mda, msa), "DISTANCES": needs_distances(mda)}
+    shape = {"M": 2, "P": 1, "D": width, "WEIGHT": weight, "EPS": COSINE_EPS, "ACC": accumulator(getattr(torch, dtype))}
+    return Request(
+        f"mde_fast.kernels.node_losses.triton_kernels:node_losses_{direction}_kernel",
+        dict.fromkeys(stored, f"*{STORAGE[dtype]}") | dict.fromkeys(exact, "*fp32") | {"num_nodes": "i32"},
+        shape | forms | sizes,
+        target,
+        num_warps,
+    )
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_machine_code(target):
+    """Half of a multiprocessor's warps fit at once, rows are read 16 bytes at a time and nothing goes to memory."""
+    pytest.importorskip("triton")
+    cases = [*({"dtype": dtype} for dtype in STORAGE), {"dtype": "float32", "width": 128}]
+    cases.append({"dtype": "float32", "mda": "fro", "weight": "free"})
+    cases.append({"dtype": "float32", "mda": "abs_cos", "weight": "constant"})
+    requests = [_request(direction, target=target, **case) for direction in ("forward", "backward") for case in cases]
+    for request, compiled in zip(requests, compile_many(requests)):
+        assert compiled.shared <= 1024, (request, compiled)
+        if target in NVIDIA:
+            assert compiled.registers <= 64 and not compiled.spills and compiled.wide_loads >= 2, (request, compiled)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_machine_code_of_the_sum_of_partials(target):
+    triton_language = pytest.importorskip("triton").language
+    pointers = dict.fromkeys(("partial_ptr", "mda_ptr", "msa_ptr", "pair_norms_ptr"), "*fp32")
+    constexprs = {"P": 1, "MDA": "fro", "MSA": "cosine", "BLOCK_P": 4096, "ACC": triton_language.float32}
+    (compiled,) = compile_many(
+        [
+            Request(
+                "mde_fast.kernels.node_losses.triton_kernels:add_partials_kernel",
+                pointers | {"programs": "i32", "num_nodes": "i32"},
+                constexprs,
+                target,
+                num_warps=8,
+            )
+        ]
+    )
+    assert compiled.shared <= 1024 and not compiled.spills

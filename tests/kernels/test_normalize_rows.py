@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from aot import NVIDIA, STORAGE, TARGETS, Request, compile_many
 from support import (
     DTYPES,
     HALF_DTYPES,
@@ -84,6 +85,15 @@ def test_zero_and_tiny_rows(implementation, device, dtype):
             assert_close(actual[name][row], expected[name][row], f"{name}, row {row}", floor=0.0)
 
 
+@pytest.mark.parametrize("dtype", HALF_DTYPES)
+def test_zero_rows_in_half_precision(implementation, device, dtype):
+    """The smallest norm is none of float16's numbers."""
+    operator, tensors = _case(device, 5, 8, dtype=dtype)
+    tensors["x"][1] = 0
+    with forced(implementation):
+        assert not operator(**tensors)[1].any()
+
+
 def test_strided_inputs(implementation, device):
     operator, tensors = _case(device, 6, 8)
     x = tensors["x"]
@@ -119,3 +129,50 @@ def test_errors(any_implementation, change, message):
     arguments = {"x": random(5, 4)} | change
     with forced(any_implementation), pytest.raises(ValueError, match=message):
         normalize_rows(**arguments)
+
+
+def test_registered_operators(implementation, device):
+    x, grad = random(5, 3, 8, device=device), random(5, 3, 8, seed=1, device=device)
+    operators = torch.ops.mde_fast
+    with forced(implementation):
+        torch.library.opcheck(operators.normalize_rows_forward.default, (x, 0.3))
+        out, norm = operators.normalize_rows_forward(x, 0.3)
+        torch.library.opcheck(operators.normalize_rows_backward.default, (grad, out, norm, 0.3))
+
+
+def test_compiled_as_one_graph(implementation, device):
+    operator, tensors = _case(device, 5, 3, 8, scale=0.3)
+    torch.compiler.reset()
+    compiled = torch.compile(operator, fullgraph=True, backend="aot_eager")
+    actual, expected = (evaluate(implementation, function, tensors) for function in (compiled, operator))
+    for name in expected:
+        assert torch.equal(actual[name], expected[name]), name
+
+
+def _request(direction: str, dtype: str, target: str, width: int) -> Request:
+    from mde_fast.kernels.normalize_rows.triton_kernels import NORM_EPS, accumulator, launch_sizes
+
+    rows = ("x_ptr", "out_ptr") if direction == "forward" else ("grad_ptr", "out_ptr", "grad_x_ptr")
+    signature = {name: f"*{STORAGE[dtype]}" for name in rows}
+    sizes = launch_sizes(width, getattr(torch, dtype))
+    num_warps = sizes.pop("num_warps")
+    return Request(
+        f"mde_fast.kernels.normalize_rows.triton_kernels:normalize_rows_{direction}_kernel",
+        signature | {"norm_ptr": "*fp32", "num_rows": "i32", "scale": "fp64"},
+        {"D": width, "EPS": NORM_EPS, "ACC": accumulator(getattr(torch, dtype)), **sizes},
+        target,
+        num_warps,
+    )
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_machine_code(target):
+    """Half of a multiprocessor's warps fit at once, rows are read 16 bytes at a time and nothing goes to memory."""
+    pytest.importorskip("triton")
+    rows = [*((dtype, 64) for dtype in STORAGE), ("float32", 128)]
+    kernels = [(direction, *row) for direction in ("forward", "backward") for row in rows]
+    requests = [_request(direction, dtype, target, width) for direction, dtype, width in kernels]
+    for request, compiled in zip(requests, compile_many(requests)):
+        assert compiled.shared <= 1024, request
+        if target in NVIDIA:
+            assert compiled.registers <= 64 and not compiled.spills and compiled.wide_loads > 0, (request, compiled)

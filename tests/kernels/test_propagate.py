@@ -11,6 +11,7 @@ from support import (
     WIDTHS,
     assert_close,
     check,
+    check_compiled,
     check_gradients,
     check_repeats,
     csr,
@@ -111,6 +112,15 @@ def test_result_is_not_the_input(implementation, device):
     operator, tensors = _case("small", device, layers=0)
     with forced(implementation):
         assert operator(**tensors).data_ptr() != tensors["x"].data_ptr()
+
+
+@pytest.mark.parametrize("combine", ("mean", "sum"))
+@pytest.mark.parametrize("name", ("no edges", "tiny"))
+def test_compiled(implementation, device, name, combine):
+    operator, tensors = _case(name, device, 5, combine=combine)
+    with forced(implementation):
+        operator.args[0].prepare(torch.float64)
+    check_compiled(implementation, operator, tensors)
 
 
 @pytest.mark.parametrize(

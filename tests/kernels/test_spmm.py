@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from aot import NVIDIA, STORAGE, Request, compile_many
 from support import (
     DTYPES,
     GRAPHS,
@@ -11,8 +12,11 @@ from support import (
     WIDTHS,
     assert_close,
     check,
+    check_compiled,
     check_gradients,
+    check_registered,
     check_repeats,
+    csr,
     dense,
     evaluate,
     forced,
@@ -20,6 +24,7 @@ from support import (
 )
 
 from mde_fast.kernels import spmm
+from mde_fast.kernels.spmm.primitives import edge_dot, edges_of, row_sum
 
 VALUES = {"graph's values": False, "learned values": True}
 RESIDUAL = {"no residual": False, "residual": True}
@@ -48,7 +53,9 @@ def test_by_dense_algebra(any_implementation, device, name):
 
 @pytest.mark.parametrize("residual", RESIDUAL.values(), ids=RESIDUAL)
 @pytest.mark.parametrize("learned", VALUES.values(), ids=VALUES)
-@pytest.mark.parametrize("name", ("square with values", "empty rows and columns", "repeated edges", "symmetric"))
+@pytest.mark.parametrize(
+    "name", ("square with values", "empty rows and columns", "repeated edges", "symmetric, columns out of order")
+)
 def test_gradcheck(any_implementation, device, name, learned, residual):
     check_gradients(any_implementation, *_case(name, device, 2, learned=learned, residual=residual))
 
@@ -66,6 +73,17 @@ def test_graphs(implementation, device, affordable, all_threads, name, learned, 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_widths(implementation, device, width, dtype):
     check(implementation, *_case("tall", device, width, dtype, learned=True, residual=True))
+
+
+@pytest.mark.parametrize("width", (128, 200))
+def test_long_rows(implementation, device, width):
+    """A row of so many pieces that adding up their sums takes more than one go."""
+    graph = csr([0] * 1100 + [1], [*(edge % 4 for edge in range(1100)), 2], (2, 4), values=random(1101)).to(device)
+    assert graph.pieces().num_slots == 9 and graph.transpose().pieces().num_slots == 12
+    tensors = {"x": random(4, width, dtype=torch.float32, device=device)}
+    tensors["residual"] = random(2, width, seed=1, dtype=torch.float32, device=device)
+    tensors["values"] = random(1101, seed=2, dtype=torch.float32, device=device)
+    check(implementation, partial(spmm, graph), tensors)
 
 
 @pytest.mark.parametrize("residual", RESIDUAL.values(), ids=RESIDUAL)
@@ -125,6 +143,70 @@ def test_writes_every_row(implementation, device, affordable, poisoned_memory, n
     operator, tensors = _case(name, device, 17, learned=learned)
     affordable(tensors["x"].numel())
     check(implementation, operator, tensors)
+
+
+@pytest.mark.parametrize("learned", VALUES.values(), ids=VALUES)
+@pytest.mark.parametrize("name", ("no edges", "hub row", "square"))
+def test_compiled(implementation, device, name, learned):
+    graph = GRAPHS[name]().to(device)
+    with forced(implementation):
+        graph.prepare(torch.float64)
+    tensors = {"x": random(graph.shape[1], 5, device=device), "residual": random(graph.shape[0], 5, device=device)}
+    if learned:
+        tensors["values"] = random(graph.num_edges, seed=1, device=device)
+    check_compiled(implementation, partial(spmm, graph), tensors)
+
+
+@pytest.mark.parametrize("values", ("constant", "stored", "degree-scaled"))
+def test_registered(implementation, device, values):
+    graph = (GRAPHS["hub row"] if values == "stored" else GRAPHS["symmetric"])().to(device)
+    x, residual = (random(size, 5, seed=size, device=device) for size in (graph.shape[1], graph.shape[0]))
+    with forced(implementation):
+        edges = edges_of(graph, torch.float64, degree_scaled=values == "degree-scaled")
+    check_registered(implementation, row_sum, *edges, x, None, 1.0)
+    check_registered(implementation, row_sum, *edges, x, residual, 0.5)
+    check_registered(implementation, edge_dot, edges.rowptr, edges.columns, edges.pieces, residual, x)
+
+
+KERNELS = ("row_sum, constant", "row_sum, stored", "row_sum, degree-scaled", "add_partials", "edge_dot")
+OTHER_TARGETS = ("sm_80", "sm_100", "gfx942")
+AHEAD = [
+    *((name, "sm_90", dtype, width) for name in KERNELS for dtype in STORAGE for width in (64, 128)),
+    *((name, "sm_90", "float32", width) for name in KERNELS for width in (16, 17)),
+    *((name, target, dtype, 128) for name in KERNELS[1:] for target in OTHER_TARGETS for dtype in STORAGE),
+]
+
+
+def _request(name, target, dtype, width):
+    from mde_fast.kernels.spmm import triton_kernels
+
+    kernel, _, values = name.partition(", ")
+    sizes = triton_kernels.launch_sizes(width)
+    num_warps = sizes.pop("num_warps")
+    if kernel == "add_partials":
+        sizes["BLOCK_S"] = sizes.pop("BLOCK_E")
+    constexprs = {"D": width, "ACC": triton_kernels.tl.float32, **sizes}
+    if kernel != "edge_dot":
+        constexprs["HAS_RESIDUAL"] = True
+    if values:
+        constexprs["VALUES"] = ("constant", "stored", "degree-scaled").index(values)
+    kernel = f"{kernel}_kernel"
+    names = [name for name in getattr(triton_kernels, kernel).arg_names if name not in constexprs]
+    types = {"columns_ptr": "*i32", "pieces_ptr": "*i32", "splits_ptr": "*i32", "partial_ptr": "*fp32"}
+    types |= {"constant": "fp64", "out_scale": "fp64"}
+    signature = {name: types.get(name, f"*{STORAGE[dtype]}") for name in names}
+    return Request(f"{triton_kernels.__name__}:{kernel}", signature, constexprs, target, num_warps)
+
+
+@pytest.mark.parametrize("case", AHEAD, ids=lambda case: "-".join(map(str, case)))
+def test_machine_code(case):
+    """Nothing spilled, registers for 25 programs (of one warp) on a multiprocessor at usual widths, 16 bytes a load."""
+    pytest.importorskip("triton")
+    compiled = dict(zip(AHEAD, compile_many([_request(*each) for each in AHEAD])))[case]
+    if case[1] in NVIDIA:
+        assert not compiled.spills and compiled.shared <= 256
+        assert compiled.registers <= (80 if case[3] >= 64 else 104)
+        assert compiled.wide_loads >= 4 or case[3] % 4
 
 
 @pytest.mark.parametrize(

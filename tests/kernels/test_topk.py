@@ -4,9 +4,12 @@ from importlib import import_module
 
 import pytest
 import torch
-from support import DTYPES, WIDTHS, assert_close, csr, forced, random, random_ids
+from aot import NVIDIA, STORAGE, TARGETS, Request, compile_many
+from support import DTYPES, HALF_DTYPES, WIDTHS, assert_close, check_registered, csr, forced, random, random_ids
 
 from mde_fast.kernels import topk
+from mde_fast.kernels.topk.cpu import ITEMS_PER_GROUP
+from mde_fast.kernels.topk.primitives import mask_seen, select
 
 
 def _integers(*shape, seed, device, limit=3, dtype=torch.float32):
@@ -58,6 +61,21 @@ def test_ties_and_masks(any_implementation, device, k, with_seen):
     )
 
 
+@pytest.mark.parametrize("limit", (1, 1000), ids=("tied", "mostly distinct"))
+@pytest.mark.parametrize("k", (1, 20, 70))
+def test_long_rows(any_implementation, device, k, limit):
+    """More items than are compared one by one, or looked through at a time, and more than 64 places."""
+    num_items = 1024 + 10 * ITEMS_PER_GROUP + 3
+    vectors = _integers(4, 2, seed=1, device=device, limit=limit), _integers(num_items, 2, seed=2, device=device)
+    _check_exactly(any_implementation, *vectors, k, seen=_seen(4, num_items, device, 60))
+
+
+@pytest.mark.parametrize("dtype", HALF_DTYPES)
+def test_half_precision(any_implementation, device, dtype):
+    vectors = (_integers(size, 4, seed=size, device=device, dtype=dtype) for size in (9, 30))
+    _check_exactly(any_implementation, *vectors, 6, seen=_seen(9, 30, device))
+
+
 @pytest.mark.parametrize("k", (1, 3, 12))
 def test_every_score_tied(any_implementation, device, k):
     """Ascending item, whatever the order that a partial selection leaves."""
@@ -96,11 +114,12 @@ def test_index_types_of_seen(any_implementation, device, index):
 
 
 @pytest.mark.parametrize("num_users", (3, 7, 8, 9, 16, 21))
-def test_block_boundaries(monkeypatch, num_users):
-    monkeypatch.setattr(import_module("mde_fast.kernels.topk.cpu"), "USERS_PER_BLOCK", 8)
-    vectors = _integers(num_users, 4, seed=1, device="cpu"), _integers(30, 4, seed=2, device="cpu")
-    _check_exactly("torch", *vectors, 6, seen=_seen(num_users, 30, "cpu"))
-    _check_exactly("torch", *vectors, 6, random_ids(2 * num_users, num_users), _seen(num_users, 30, "cpu"))
+def test_block_boundaries(implementation, device, monkeypatch, num_users):
+    monkeypatch.setattr(import_module("mde_fast.kernels.topk"), "_users_per_block", lambda num_items, device: 8)
+    vectors = _integers(num_users, 4, seed=1, device=device), _integers(30, 4, seed=2, device=device)
+    _check_exactly(implementation, *vectors, 6, seen=_seen(num_users, 30, device))
+    users = random_ids(2 * num_users, num_users, device=device)
+    _check_exactly(implementation, *vectors, 6, users, _seen(num_users, 30, device))
 
 
 @pytest.mark.parametrize("num_users, num_items", ((0, 8), (5, 0), (0, 0)))
@@ -191,6 +210,71 @@ def test_needs_no_gradient(any_implementation, device):
     user_vectors = random(5, 4, device=device).requires_grad_()
     with forced(any_implementation):
         assert not topk(user_vectors, random(8, 4, device=device), 3)[0].requires_grad
+
+
+def test_not_a_number(implementation, device):
+    """It ranks first, as PyTorch sorts, and leaves the order of the other items alone."""
+    item_vectors = torch.tensor([[1.0], [float("nan")], [2.0], [2.0], [0.0], [2.0]], device=device)
+    with forced(implementation):
+        scores, items = topk(torch.ones(2, 1, device=device), item_vectors, 3)
+    assert items.tolist() == [[1, 2, 3]] * 2 and scores[:, 1:].tolist() == [[2.0, 2.0]] * 2
+
+
+def test_compiled(implementation, device):
+    torch._dynamo.reset()
+    vectors = _integers(20, 4, seed=1, device=device), _integers(30, 4, seed=2, device=device)
+    seen = _seen(20, 30, device)
+    with forced(implementation):
+        eager = topk(*vectors, 6, seen=seen)
+        compiled = torch.compile(topk, fullgraph=True, backend="aot_eager")(*vectors, 6, seen=seen)
+    assert all(torch.equal(one, other) for one, other in zip(eager, compiled))
+
+
+@pytest.mark.parametrize("index", (torch.int32, torch.int64))
+def test_registered(implementation, device, index):
+    scores, seen = _integers(9, 30, seed=1, device=device), _seen(9, 30, device, index=index)
+    users = torch.tensor([3, 0, 8, 3, 1, 2, 5, 6, 7], device=device)
+    check_registered(implementation, mask_seen, scores, users, seen.rowptr, seen.columns)
+    for k in (1, 6, 30):
+        check_registered(implementation, select, scores, k)
+
+
+def _machine_code_requests():
+    import triton.language as tl
+
+    from mde_fast.kernels.topk.triton_kernels import launch_sizes
+
+    module = "mde_fast.kernels.topk.triton_kernels"
+    for target in TARGETS:
+        for dtype, storage in STORAGE.items():
+            signature = {"scores_ptr": f"*{storage}", "users_ptr": "*i64", "rowptr_ptr": "*i32", "columns_ptr": "*i32"}
+            yield (
+                ("mask_seen", target, dtype),
+                Request(f"{module}:mask_seen_kernel", signature | {"num_items": "i32"}, {"BLOCK_E": 128}, target, 1),
+            )
+            signature = {f"{name}_ptr": f"*{storage}" for name in ("scores", "values", "out_values")}
+            signature |= {"candidates_ptr": "*i64", "out_items_ptr": "*i64", "num_items": "i32"}
+            for k in (20, 50):
+                sizes = launch_sizes(k)
+                num_warps = sizes.pop("num_warps")
+                constexprs = {"K": k, "WANTED": k + 1, "ACC": tl.float32, **sizes}
+                yield (
+                    (f"settle_ties, {k}", target, dtype),
+                    Request(f"{module}:settle_ties_kernel", signature, constexprs, target, num_warps),
+                )
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("dtype", STORAGE)
+@pytest.mark.parametrize("kernel", ("mask_seen", "settle_ties, 20", "settle_ties, 50"))
+def test_machine_code(kernel, dtype, target):
+    """Nothing spilled, and a multiprocessor full of programs before registers or shared memory run out."""
+    pytest.importorskip("triton")
+    requests = dict(_machine_code_requests())
+    compiled = dict(zip(requests, compile_many(list(requests.values()))))[kernel, target, dtype]
+    if target in NVIDIA:
+        assert not compiled.spills and compiled.shared <= 8192
+        assert compiled.registers <= (32 if kernel == "mask_seen" else 112)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""Both directions of bpr as registered operators without autograd."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..dispatch import Primitive
+from .cpu import accumulator, bpr_backward_cpu, bpr_forward_cpu
+
+
+def _forward_launcher():
+    from .triton_kernels import bpr_forward_triton
+
+    return bpr_forward_triton
+
+
+def _backward_launcher():
+    from .triton_kernels import bpr_backward_triton
+
+    return bpr_backward_triton
+
+
+def _forward_fake(
+    h_users: Tensor,
+    h_items: Tensor,
+    users: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    user_logits: Tensor | None,
+    item_logits: Tensor | None,
+    user_table: Tensor | None,
+    fusion: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    losses = h_users.shape[1] + 1
+    slopes = h_users.new_empty(users.shape[0], losses, dtype=accumulator(h_users.dtype))
+    return h_users.new_empty(losses), h_users.new_empty(()), slopes
+
+
+def _backward_fake(
+    grad_losses: Tensor,
+    grad_regulariser: Tensor,
+    slopes: Tensor,
+    h_users: Tensor,
+    h_items: Tensor,
+    users: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    user_logits: Tensor | None,
+    item_logits: Tensor | None,
+    user_table: Tensor | None,
+    fusion: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    tables = h_users, h_items, user_logits, item_logits, user_table
+    return tuple(h_users.new_empty(0) if table is None else table.new_empty(table.shape) for table in tables)
+
+
+_ARGUMENTS = (
+    "Tensor h_users, Tensor h_items, Tensor users, Tensor positives, Tensor negatives, Tensor? user_logits, "
+    "Tensor? item_logits, Tensor? user_table, str fusion"
+)
+
+# The losses (M + 1,), the regulariser (), and for the backward pass sigmoid(-difference) of each triple and loss,
+# (B, M + 1): minus the slope of -log sigmoid.
+bpr_forward = Primitive(
+    f"bpr_forward({_ARGUMENTS}) -> (Tensor, Tensor, Tensor)",
+    cpu=bpr_forward_cpu,
+    triton=_forward_launcher,
+    fake=_forward_fake,
+)
+
+# Gradients of h_users, h_items, user_logits, item_logits and user_table; (0,) for one that is None.
+bpr_backward = Primitive(
+    f"bpr_backward(Tensor grad_losses, Tensor grad_regulariser, Tensor slopes, {_ARGUMENTS}) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    cpu=bpr_backward_cpu,
+    triton=_backward_launcher,
+    fake=_backward_fake,
+)

@@ -1,0 +1,533 @@
+"""GPU path of bpr: the forward pass keeps a slope per score pair, the backward pass gathers the triples' rows again.
+
+A row that is in many triples gets many contributions. They are added up without atomics, always in the same order: ids
+are sorted, so that the entries of one row (its triples, and for an item whether it is the positive or the negative)
+stand together; they are cut at every PIECE-th position, each piece is added up by a program, and a row of several
+pieces gets its sum from a second kernel.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ..spmm.triton_kernels import accumulator
+from . import cpu
+
+# Most rows are in one or two triples of a batch; a popular item in 500 becomes 125 pieces, added up side by side.
+PIECE = 4
+TRIPLES = 4  # of a program of the forward pass
+
+
+@triton.jit
+def load_rows(
+    table_ptr,  # (R, M, D)
+    rows,  # (BLOCK,)
+    exists,  # (BLOCK,)
+    first_dim,
+    M: tl.constexpr,
+    D: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    """(BLOCK, BLOCK_M, BLOCK_D) of a table, 0 outside of it."""
+    modalities = tl.arange(0, BLOCK_M)[None, :, None]
+    dims = first_dim + tl.arange(0, BLOCK_D)[None, None, :]
+    return tl.load(
+        table_ptr + (rows[:, None, None] * M + modalities) * D + dims,
+        mask=exists[:, None, None] & (modalities < M) & (dims < D),
+        other=0.0,
+    ).to(ACC)
+
+
+@triton.jit
+def load_preferences(
+    logits_ptr,  # (R, M), read when HAS_LOGITS
+    rows,  # (BLOCK,)
+    exists,  # (BLOCK,)
+    HAS_LOGITS: tl.constexpr,
+    M: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    """(BLOCK, BLOCK_M) softmax over the modalities; without logits a weight of 1."""
+    modalities = tl.arange(0, BLOCK_M)[None, :]
+    is_modality = exists[:, None] & (modalities < M)
+    if HAS_LOGITS:
+        logits = tl.load(logits_ptr + rows[:, None] * M + modalities, mask=is_modality, other=0.0).to(ACC)
+        logits = tl.where(modalities < M, logits, -float("inf"))
+        exponentials = tl.exp(logits - tl.max(logits, axis=1, keep_dims=True))
+        weight = exponentials / tl.sum(exponentials, axis=1, keep_dims=True)
+    else:
+        weight = is_modality.to(ACC)
+    return weight
+
+
+@triton.jit
+def minus_log_sigmoid(x):
+    """-log sigmoid(x) and sigmoid(-x), from exp(-|x|), which cannot overflow."""
+    small = tl.exp(-tl.abs(x))
+    total = 1 + small
+    # log(1 + small); where the sum is rounded, the quotient takes the rounding out again.
+    log = tl.where(total == 1, small, tl.log(total) * (small / tl.where(total == 1, 1, total - 1)))
+    return tl.maximum(-x, 0) + log, tl.where(x > 0, small, 1) / total
+
+
+@triton.jit
+def bpr_forward_kernel(
+    h_users_ptr,  # (U, M, D)
+    h_items_ptr,  # (I, M, D)
+    users_ptr,  # (B,)
+    positives_ptr,  # (B,)
+    negatives_ptr,  # (B,)
+    user_logits_ptr,  # (U, M), read when HAS_USER_LOGITS
+    item_logits_ptr,  # (I, M), read when HAS_ITEM_LOGITS
+    user_table_ptr,  # (U, M, D), read when HAS_TABLE
+    slopes_ptr,  # (B, M + 1)
+    partial_ptr,  # (programs, M + 2): fused loss, the modalities' losses, squares of the user table
+    batch,
+    M: tl.constexpr,
+    D: tl.constexpr,
+    SUM_FUSION: tl.constexpr,
+    HAS_USER_LOGITS: tl.constexpr,
+    HAS_ITEM_LOGITS: tl.constexpr,
+    HAS_TABLE: tl.constexpr,
+    BLOCK_B: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    program = tl.program_id(0).to(tl.int64)
+    triples = program * BLOCK_B + tl.arange(0, BLOCK_B)
+    exists = triples < batch
+    users = tl.load(users_ptr + triples, mask=exists, other=0).to(tl.int64)
+    positives = tl.load(positives_ptr + triples, mask=exists, other=0).to(tl.int64)
+    negatives = tl.load(negatives_ptr + triples, mask=exists, other=0).to(tl.int64)
+    user_weight = load_preferences(user_logits_ptr, users, exists, HAS_USER_LOGITS, M, BLOCK_M, ACC)
+    positive_weight = load_preferences(item_logits_ptr, positives, exists, HAS_ITEM_LOGITS, M, BLOCK_M, ACC)
+    negative_weight = load_preferences(item_logits_ptr, negatives, exists, HAS_ITEM_LOGITS, M, BLOCK_M, ACC)
+
+    positive_score = tl.zeros((BLOCK_B, BLOCK_M), dtype=ACC)
+    negative_score = tl.zeros((BLOCK_B, BLOCK_M), dtype=ACC)
+    fused = tl.zeros((BLOCK_B,), dtype=ACC)
+    squares = tl.zeros((BLOCK_B, BLOCK_M), dtype=ACC)
+    for first_dim in range(0, D, BLOCK_D):
+        user = load_rows(h_users_ptr, users, exists, first_dim, M, D, BLOCK_M, BLOCK_D, ACC)
+        positive = load_rows(h_items_ptr, positives, exists, first_dim, M, D, BLOCK_M, BLOCK_D, ACC)
+        negative = load_rows(h_items_ptr, negatives, exists, first_dim, M, D, BLOCK_M, BLOCK_D, ACC)
+        positive_score += tl.sum(user * positive, axis=2)
+        negative_score += tl.sum(user * negative, axis=2)
+        if SUM_FUSION:
+            fused_user = tl.sum(user_weight[:, :, None] * user, axis=1)
+            fused_items = tl.sum(
+                positive_weight[:, :, None] * positive - negative_weight[:, :, None] * negative, axis=1
+            )
+            fused += tl.sum(fused_user * fused_items, axis=1)
+        if HAS_TABLE:
+            row = load_rows(user_table_ptr, users, exists, first_dim, M, D, BLOCK_M, BLOCK_D, ACC)
+            squares += tl.sum(row * row, axis=2)
+    if not SUM_FUSION:
+        fused = tl.sum(user_weight * (positive_weight * positive_score - negative_weight * negative_score), axis=1)
+
+    fused_loss, fused_slope = minus_log_sigmoid(fused)
+    loss, slope = minus_log_sigmoid(positive_score - negative_score)
+    modalities = tl.arange(0, BLOCK_M)
+    tl.store(slopes_ptr + triples * (M + 1), fused_slope, mask=exists)
+    tl.store(
+        slopes_ptr + triples[:, None] * (M + 1) + 1 + modalities[None, :],
+        slope,
+        mask=exists[:, None] & (modalities < M)[None, :],
+    )
+    partial = partial_ptr + program * (M + 2)
+    tl.store(partial, tl.sum(tl.where(exists, fused_loss, 0.0), axis=0))
+    tl.store(partial + 1 + modalities, tl.sum(tl.where(exists[:, None], loss, 0.0), axis=0), mask=modalities < M)
+    tl.store(partial + M + 1, tl.sum(tl.sum(squares, axis=1), axis=0))
+
+
+@triton.jit
+def add_up_losses_kernel(
+    partial_ptr,  # (programs, M + 2)
+    losses_ptr,  # (M + 1,)
+    regulariser_ptr,  # ()
+    programs,
+    batch,
+    M: tl.constexpr,
+    D: tl.constexpr,
+    BLOCK_P: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    places = tl.arange(0, BLOCK_M)
+    total = tl.zeros((BLOCK_P, BLOCK_M), dtype=ACC)
+    for first in range(0, programs, BLOCK_P):
+        rows = first + tl.arange(0, BLOCK_P)
+        total += tl.load(
+            partial_ptr + rows.to(tl.int64)[:, None] * (M + 2) + places[None, :],
+            mask=(rows < programs)[:, None] & (places < M + 2)[None, :],
+            other=0.0,
+        )
+    mean = tl.sum(total, axis=0) / batch
+    tl.store(losses_ptr + places, mean.to(losses_ptr.dtype.element_ty), mask=places <= M)
+    regulariser = tl.sum(tl.where(places == M + 1, mean, 0.0), axis=0) / D
+    tl.store(regulariser_ptr, regulariser.to(regulariser_ptr.dtype.element_ty))
+
+
+@triton.jit
+def bpr_backward_kernel(
+    rows_ptr,  # (R, M, D): h_users, or h_items when ITEMS
+    logits_ptr,  # (R, M), read when HAS_LOGITS
+    others_ptr,  # (S, M, D): h_items, or h_users when ITEMS
+    other_logits_ptr,  # (S, M), read when HAS_OTHER_LOGITS
+    user_table_ptr,  # (R, M, D), read when HAS_TABLE
+    sorted_ptr,  # (entries,) row of each entry, ascending
+    order_ptr,  # (entries,) the entries in that order; e < B: triple e; e >= B: triple e - B with its negative
+    ends_ptr,  # (entries,) where the entries of the same row end
+    users_ptr,  # (B,)
+    positives_ptr,  # (B,)
+    negatives_ptr,  # (B,)
+    slopes_ptr,  # (B, M + 1)
+    grad_losses_ptr,  # (M + 1,)
+    grad_regulariser_ptr,  # ()
+    grad_rows_ptr,  # (R, M, D)
+    grad_logits_ptr,  # (R, M)
+    grad_table_ptr,  # (R, M, D)
+    partial_rows_ptr,  # (slots, M, D)
+    partial_logits_ptr,  # (slots, M)
+    batch,
+    M: tl.constexpr,
+    D: tl.constexpr,
+    ITEMS: tl.constexpr,
+    SUM_FUSION: tl.constexpr,
+    HAS_LOGITS: tl.constexpr,
+    HAS_OTHER_LOGITS: tl.constexpr,
+    HAS_TABLE: tl.constexpr,
+    PIECE: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    position = tl.program_id(0).to(tl.int64)
+    end = tl.load(ends_ptr + position)
+    is_first = tl.load(ends_ptr + position - 1, mask=position > 0, other=0) != end
+    if (position % PIECE != 0) & (not is_first):
+        return
+    row = tl.load(sorted_ptr + position).to(tl.int64)
+    piece = position // PIECE
+    stop = tl.minimum(end, (piece + 1) * PIECE)
+    is_whole = is_first & (stop == end)
+    slot = piece * 2 + is_first.to(tl.int64)
+
+    positions = position + tl.arange(0, PIECE)
+    exists = positions < stop
+    entry = tl.load(order_ptr + positions, mask=exists, other=0)
+    triple = entry % batch
+    modalities = tl.arange(0, BLOCK_M)[None, :]
+    is_modality = modalities < M
+
+    # d loss / d (score of the positive - score of the negative), fused and of each modality.
+    fused_slope = tl.load(slopes_ptr + triple * (M + 1), mask=exists, other=0.0)
+    fused_slope *= -tl.load(grad_losses_ptr).to(ACC) / batch
+    slope = tl.load(
+        slopes_ptr + triple[:, None] * (M + 1) + 1 + modalities, mask=exists[:, None] & is_modality, other=0.0
+    )
+    slope *= -tl.load(grad_losses_ptr + 1 + modalities, mask=is_modality, other=0.0).to(ACC) / batch
+
+    if ITEMS:
+        sign = tl.where(entry < batch, 1.0, -1.0).to(ACC)
+        fused_slope *= sign
+        slope *= sign[:, None]
+        other_rows = tl.load(users_ptr + triple, mask=exists, other=0).to(tl.int64)
+    else:
+        other_rows = tl.load(positives_ptr + triple, mask=exists, other=0).to(tl.int64)
+        negative_rows = tl.load(negatives_ptr + triple, mask=exists, other=0).to(tl.int64)
+        negative_weight = load_preferences(
+            other_logits_ptr, negative_rows, exists, HAS_OTHER_LOGITS, M, BLOCK_M, ACC
+        )
+    other_weight = load_preferences(other_logits_ptr, other_rows, exists, HAS_OTHER_LOGITS, M, BLOCK_M, ACC)
+
+    # A block of one row, so that it broadcasts over the entries.
+    block = tl.full((1,), row, tl.int64)
+    always = tl.full((1,), 1, tl.int1)
+    weight = load_preferences(logits_ptr, block, always, HAS_LOGITS, M, BLOCK_M, ACC)
+    grad_weight = tl.zeros((1, BLOCK_M), dtype=ACC)
+    for first_dim in range(0, D, BLOCK_D):
+        other = load_rows(others_ptr, other_rows, exists, first_dim, M, D, BLOCK_M, BLOCK_D, ACC)
+        weighted = other_weight[:, :, None] * other
+        if not ITEMS:
+            negative = load_rows(others_ptr, negative_rows, exists, first_dim, M, D, BLOCK_M, BLOCK_D, ACC)
+            weighted -= negative_weight[:, :, None] * negative
+            other -= negative
+        # (1, BLOCK_M, BLOCK_D): the fused scores' part of the gradient is weight * fused, that of weight <row, fused>.
+        fused = tl.sum(fused_slope[:, None, None] * weighted, axis=0, keep_dims=True)
+        if SUM_FUSION:
+            fused = tl.sum(fused, axis=1, keep_dims=True)
+        gradient = weight[:, :, None] * fused + tl.sum(slope[:, :, None] * other, axis=0, keep_dims=True)
+        if HAS_LOGITS:
+            own = load_rows(rows_ptr, block, always, first_dim, M, D, BLOCK_M, BLOCK_D, ACC)
+            grad_weight += tl.sum(own * fused, axis=2)
+        dims = first_dim + tl.arange(0, BLOCK_D)[None, None, :]
+        offsets = modalities[:, :, None] * D + dims
+        inside = is_modality[:, :, None] & (dims < D)
+        if is_whole:
+            tl.store(grad_rows_ptr + row * M * D + offsets, gradient.to(grad_rows_ptr.dtype.element_ty), mask=inside)
+        else:
+            tl.store(partial_rows_ptr + slot * M * D + offsets, gradient, mask=inside)
+    if HAS_LOGITS:
+        grad_logits = weight * grad_weight
+        grad_logits -= weight * tl.sum(grad_logits, axis=1, keep_dims=True)
+        if is_whole:
+            tl.store(
+                grad_logits_ptr + row * M + modalities,
+                grad_logits.to(grad_logits_ptr.dtype.element_ty),
+                mask=is_modality,
+            )
+        else:
+            tl.store(partial_logits_ptr + slot * M + modalities, grad_logits, mask=is_modality)
+    if HAS_TABLE:
+        if is_first:
+            # Each of the row's triples adds 2 * row / (B * D).
+            scale = tl.load(grad_regulariser_ptr).to(ACC) * (2 * (end - position)) / batch / D
+            for first_dim in range(0, D, BLOCK_D):
+                dims = first_dim + tl.arange(0, BLOCK_D)[None, None, :]
+                gradient = scale * load_rows(user_table_ptr, block, always, first_dim, M, D, BLOCK_M, BLOCK_D, ACC)
+                tl.store(
+                    grad_table_ptr + row * M * D + modalities[:, :, None] * D + dims,
+                    gradient.to(grad_table_ptr.dtype.element_ty),
+                    mask=is_modality[:, :, None] & (dims < D),
+                )
+
+
+@triton.jit
+def add_up_pieces_kernel(
+    sorted_ptr,  # (entries,)
+    ends_ptr,  # (entries,)
+    partial_rows_ptr,  # (slots, M, D): two for every PIECE positions, of the row that comes from before and of the last
+    partial_logits_ptr,  # (slots, M)
+    grad_rows_ptr,  # (R, M, D)
+    grad_logits_ptr,  # (R, M)
+    M: tl.constexpr,
+    D: tl.constexpr,
+    HAS_LOGITS: tl.constexpr,
+    PIECE: tl.constexpr,
+    BLOCK_S: tl.constexpr,
+    BLOCK_W: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    first_piece = tl.program_id(0).to(tl.int64)
+    last_position = (first_piece + 1) * PIECE - 1
+    end = tl.load(ends_ptr + last_position)
+    before = tl.load(ends_ptr + first_piece * PIECE - 1, mask=first_piece > 0, other=0)
+    if (end == last_position + 1) | (before == end):
+        return  # no row begins among these positions and goes on after them
+    row = tl.load(sorted_ptr + last_position).to(tl.int64)
+    stop = tl.cdiv(end, PIECE)
+
+    columns = tl.program_id(1) * BLOCK_W + tl.arange(0, BLOCK_W)
+    modalities = tl.arange(0, BLOCK_M)
+    total = tl.zeros((BLOCK_S, BLOCK_W), dtype=ACC)
+    total_logits = tl.zeros((BLOCK_S, BLOCK_M), dtype=ACC)
+    for first in range(first_piece, stop, BLOCK_S):
+        pieces = first + tl.arange(0, BLOCK_S)
+        slots = pieces * 2 + (pieces == first_piece).to(tl.int64)
+        exists = (pieces < stop)[:, None]
+        total += tl.load(
+            partial_rows_ptr + slots[:, None] * (M * D) + columns[None, :],
+            mask=exists & (columns < M * D)[None, :],
+            other=0.0,
+        )
+        if HAS_LOGITS:
+            total_logits += tl.load(
+                partial_logits_ptr + slots[:, None] * M + modalities[None, :],
+                mask=exists & (modalities < M)[None, :],
+                other=0.0,
+            )
+    gradient = tl.sum(total, axis=0).to(grad_rows_ptr.dtype.element_ty)
+    tl.store(grad_rows_ptr + row * (M * D) + columns, gradient, mask=columns < M * D)
+    if HAS_LOGITS:
+        if tl.program_id(1) == 0:
+            grad_logits = tl.sum(total_logits, axis=0).to(grad_logits_ptr.dtype.element_ty)
+            tl.store(grad_logits_ptr + row * M + modalities, grad_logits, mask=modalities < M)
+
+
+def launch_sizes(modalities: int, width: int) -> dict[str, int]:
+    """Block sizes for rows of M x D: a pure function, so that nothing is tuned behind the user's back.
+
+    One warp loads four rows of 2 x 64 of each table at once, 16 float32 a lane and table: enough in flight to hide the
+    latency of a gather, and 16 such programs fit on a multiprocessor.
+    """
+    block_m = triton.next_power_of_2(modalities)
+    block_d = min(triton.next_power_of_2(width), max(128 // block_m, 16))
+    return {"BLOCK_M": block_m, "BLOCK_D": block_d, "num_warps": 1}
+
+
+def piece_sizes(modalities: int, width: int) -> dict[str, int]:
+    """Block sizes for adding up pieces: 16 of them at a time, 16 numbers a lane."""
+    block_w = min(128, triton.next_power_of_2(modalities * width))
+    return {"BLOCK_S": 16, "BLOCK_W": block_w, "BLOCK_M": triton.next_power_of_2(modalities), "num_warps": 4}
+
+
+def bpr_forward_triton(
+    h_users: Tensor,
+    h_items: Tensor,
+    users: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    user_logits: Tensor | None,
+    item_logits: Tensor | None,
+    user_table: Tensor | None,
+    fusion: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    batch, (_, modalities, width) = users.numel(), h_users.shape
+    losses, regulariser = h_users.new_empty(modalities + 1), h_users.new_empty(())
+    acc = cpu.accumulator(h_users.dtype)
+    slopes = h_users.new_empty(batch, modalities + 1, dtype=acc)
+    if batch == 0:
+        return losses.zero_(), regulariser.zero_(), slopes
+    sizes = launch_sizes(modalities, width)
+    programs = triton.cdiv(batch, TRIPLES)
+    partial = h_users.new_empty(programs, modalities + 2, dtype=acc)
+    h_users = h_users.contiguous()
+    bpr_forward_kernel[(programs,)](
+        h_users,
+        h_items.contiguous(),
+        users.contiguous(),
+        positives.contiguous(),
+        negatives.contiguous(),
+        _or(user_logits, h_users),
+        _or(item_logits, h_users),
+        _or(user_table, h_users),
+        slopes,
+        partial,
+        batch,
+        M=modalities,
+        D=width,
+        SUM_FUSION=fusion == "sum",
+        HAS_USER_LOGITS=user_logits is not None,
+        HAS_ITEM_LOGITS=item_logits is not None,
+        HAS_TABLE=user_table is not None,
+        BLOCK_B=TRIPLES,
+        ACC=accumulator(h_users.dtype),
+        **sizes,
+    )
+    add_up_losses_kernel[(1,)](
+        partial,
+        losses,
+        regulariser,
+        programs,
+        batch,
+        M=modalities,
+        D=width,
+        BLOCK_P=256,
+        BLOCK_M=triton.next_power_of_2(modalities + 2),
+        ACC=accumulator(h_users.dtype),
+    )
+    return losses, regulariser, slopes
+
+
+def bpr_backward_triton(
+    grad_losses: Tensor,
+    grad_regulariser: Tensor,
+    slopes: Tensor,
+    h_users: Tensor,
+    h_items: Tensor,
+    users: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    user_logits: Tensor | None,
+    item_logits: Tensor | None,
+    user_table: Tensor | None,
+    fusion: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    h_users, h_items = h_users.contiguous(), h_items.contiguous()
+    triples = users.contiguous(), positives.contiguous(), negatives.contiguous()
+    upstream = slopes, grad_losses.contiguous(), grad_regulariser
+    items = torch.cat([positives, negatives])
+    grad_users, grad_user_logits, grad_user_table = _side_gradients(
+        h_users, h_items, user_logits, item_logits, user_table, users, triples, upstream, fusion, False
+    )
+    grad_items, grad_item_logits, _ = _side_gradients(
+        h_items, h_users, item_logits, user_logits, None, items, triples, upstream, fusion, True
+    )
+    return grad_users, grad_items, grad_user_logits, grad_item_logits, grad_user_table
+
+
+def _side_gradients(
+    rows: Tensor,
+    others: Tensor,
+    logits: Tensor | None,
+    other_logits: Tensor | None,
+    user_table: Tensor | None,
+    ids: Tensor,
+    triples: tuple[Tensor, Tensor, Tensor],
+    upstream: tuple[Tensor, Tensor, Tensor],
+    fusion: str,
+    are_items: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of the rows, logits and table of users or of items; ``ids`` is the row of each entry."""
+    gradients = tuple(
+        rows.new_empty(0) if table is None else torch.zeros(table.shape, dtype=table.dtype, device=table.device)
+        for table in (rows, logits, user_table)
+    )
+    entries, (_, modalities, width) = ids.numel(), rows.shape
+    if entries == 0:
+        return gradients
+    ids, order = torch.sort(ids, stable=True)
+    ends = torch.searchsorted(ids, ids, right=True)
+    pieces = triton.cdiv(entries, PIECE)
+    acc = cpu.accumulator(rows.dtype)
+    partial_rows = rows.new_empty(2 * pieces, modalities, width, dtype=acc)
+    partial_logits = rows.new_empty(2 * pieces, modalities, dtype=acc)
+    sizes = launch_sizes(modalities, width)
+    bpr_backward_kernel[(entries,)](
+        rows,
+        _or(logits, rows),
+        others,
+        _or(other_logits, rows),
+        _or(user_table, rows),
+        ids,
+        order,
+        ends,
+        *triples,
+        *upstream,
+        *gradients,
+        partial_rows,
+        partial_logits,
+        triples[0].numel(),
+        M=modalities,
+        D=width,
+        ITEMS=are_items,
+        SUM_FUSION=fusion == "sum",
+        HAS_LOGITS=logits is not None,
+        HAS_OTHER_LOGITS=other_logits is not None,
+        HAS_TABLE=user_table is not None,
+        PIECE=PIECE,
+        ACC=accumulator(rows.dtype),
+        **sizes,
+    )
+    if entries > PIECE:
+        # The last piece of all is left out: no row goes on after it.
+        sizes = piece_sizes(modalities, width)
+        add_up_pieces_kernel[(pieces - 1, triton.cdiv(modalities * width, sizes["BLOCK_W"]))](
+            ids,
+            ends,
+            partial_rows,
+            partial_logits,
+            gradients[0],
+            gradients[1],
+            M=modalities,
+            D=width,
+            HAS_LOGITS=logits is not None,
+            PIECE=PIECE,
+            ACC=accumulator(rows.dtype),
+            **sizes,
+        )
+    return gradients
+
+
+def _or(tensor: Tensor | None, instead: Tensor) -> Tensor:
+    """A pointer for a kernel that does not read it: an argument cannot be left out."""
+    return instead if tensor is None else tensor.contiguous()
