@@ -3,7 +3,7 @@
 ========================  =====================================  ==========================
 what the paper calls it   operator                               folder
 ========================  =====================================  ==========================
-E(0)      inputs         :func:`normalize_rows`                 ``kernels/normalize_rows``
+E(0)      inputs          :func:`normalize_rows`                ``kernels/normalize_rows``
 eq. 2, 3  LightGCN        :func:`propagate`                      ``kernels/propagate``
 eq. 4     graph convol.   :func:`spmm`                           ``kernels/spmm``
 eq. 6-8   MDA, MSA, NLT   :func:`node_losses`                    ``kernels/node_losses``
@@ -14,8 +14,9 @@ training triples          :func:`sample_negatives`               ``kernels/negat
 ========================  =====================================  ==========================
 
 Each folder has the same furniture: ``reference.py`` is the frozen ground truth in plain PyTorch, ``cpu.py`` the CPU
-path with its own backward, and ``__init__.py`` the public function that checks its arguments and asks
-:mod:`mde_fast.kernels.dispatch` which one runs.
+path, ``triton_kernels.py`` the GPU kernels with their launchers, ``primitives.py`` the registered steps that choose
+between the two, and ``__init__.py`` the autograd function and the public one, which checks its arguments.
+``propagate`` is made of spmm's steps and needs fewer files. :mod:`mde_fast.kernels.dispatch` decides what runs where.
 """
 
 from .bpr import bpr

@@ -12,7 +12,7 @@ NEGATIVE_SLOPE = 0.01
 class FeatureTower(nn.Module):
     """Linear(F, hidden) - LeakyReLU(0.01) - Linear(hidden, D), or one Linear(F, D) for ``projection="linear"``.
 
-    The features are frozen. They are stored, and multiplied, in ``dtype``; everything after the first product is
+    The features are frozen. They are stored in ``dtype``, and the tower computes in it; parameters and result are
     float32.
     """
 
@@ -30,9 +30,12 @@ class FeatureTower(nn.Module):
 
     def forward(self) -> Tensor:
         """(I, D) float32."""
-        if self.features.dtype == self.first.weight.dtype:
-            out = F.linear(self.features, self.first.weight, self.first.bias)
-        else:
-            out = F.linear(self.features, self.first.weight.to(self.features.dtype)).to(self.first.weight.dtype)
-            out = out + self.first.bias
-        return out if self.second is None else self.second(F.leaky_relu(out, NEGATIVE_SLOPE))
+        out = _linear(self.features, self.first)
+        if self.second is not None:
+            out = _linear(F.leaky_relu(out, NEGATIVE_SLOPE), self.second)
+        return out.to(self.first.weight.dtype)
+
+
+def _linear(x: Tensor, layer: nn.Linear) -> Tensor:
+    """The layer in x's precision; its parameters, and so Adam, keep theirs."""
+    return F.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))
