@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import mde_fast
+from mde_fast.memory import keep_freed_memory
 
 
 def pytest_addoption(parser):
@@ -27,6 +28,7 @@ def pytest_configure(config):
     threads = config.getoption("--threads")
     if threads:
         torch.set_num_threads(int(threads))
+    keep_freed_memory()  # as training does; the alternatives gain from it too
 
 
 @pytest.fixture(scope="session")
