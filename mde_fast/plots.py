@@ -33,12 +33,7 @@ def plot_curves(history: list[dict[str, Any]], path: Path, *, title: str, metric
         metric_axes.set(xlabel="epoch", ylabel=f"validation {metric}")
         if best is not None:
             metric_axes.axvline(best, color="grey", linestyle=":", linewidth=1)
-            metric_axes.annotate(
-                f"best: epoch {best}, {values[epochs.index(best)]:.4f}",
-                (best, values[epochs.index(best)]),
-                xytext=(0, -14),
-                textcoords="offset points",
-                ha="right",
-            )
+            label = f"best: epoch {best}, {values[epochs.index(best)]:.4f}"
+            metric_axes.text(0.97, 0.04, label, transform=metric_axes.transAxes, ha="right")
         figure.suptitle(title)
         figure.savefig(path, dpi=130, format="png")
