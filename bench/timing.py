@@ -45,7 +45,7 @@ def milliseconds(run: Callable[[], object], device: torch.device, repeat: int) -
 
 
 def interleave(
-    variants: dict[str, Callable[[], object]], device: torch.device, *, seconds: float = 2.0, min_rounds: int = 5
+    variants: dict[str, Callable[[], object]], device: torch.device, *, seconds: float = 2.0, min_rounds: int = 3
 ) -> dict[str, Timing]:
     """Time each variant in turn, A B C A B C ..., for about ``seconds`` in all.
 

@@ -74,7 +74,7 @@ class CapturedStep(TrainingStep):
         self.counter += 1
 
     def _capture(self) -> None:
-        before = copy.deepcopy((self.model.state_dict(), self.optimizer.state_dict()))
+        before = copy.deepcopy((self.model.state_dict(), self.optimizer.state_dict(), self.parts))
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -93,8 +93,9 @@ class CapturedStep(TrainingStep):
             self.graphs[size] = graph
         self._restore(*before)
 
-    def _restore(self, model_state: dict[str, Tensor], optimizer_state: dict) -> None:
+    def _restore(self, model_state: dict[str, Tensor], optimizer_state: dict, parts: Tensor) -> None:
         """Undo the warm-up in place: a graph knows tensors by their address."""
+        self.parts.copy_(parts)
         for name, tensor in self.model.state_dict().items():
             tensor.copy_(model_state[name])
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]

@@ -21,7 +21,7 @@ class UncapturedStep(CapturedStep):
     """Replays by running the body again, so that what surrounds a graph can be tested without one."""
 
     def _capture(self) -> None:
-        before = copy.deepcopy((self.model.state_dict(), self.optimizer.state_dict()))
+        before = copy.deepcopy((self.model.state_dict(), self.optimizer.state_dict(), self.parts))
         for _ in range(2):
             self._body(self.short)
         self.graphs = {size: SimpleNamespace(replay=partial(self._body, size)) for size in (BATCH_SIZE, self.short)}
