@@ -14,6 +14,7 @@ from .data.dataset import InteractionDataset
 from .errors import InputError
 from .graphs import GraphCache, build_graphs
 from .graphs.cache import default_cache_dir
+from .memory import keep_freed_memory
 from .models.mde import MDE
 
 logger = logging.getLogger("mde_fast")
@@ -70,6 +71,7 @@ def make_model(config: Config, dataset: InteractionDataset, device: torch.device
             f"{dataset.name}: {config.model} needs features of two modalities or more, found "
             f"{', '.join(modalities) or 'none'}; name the files with --features image=...,text=..."
         )
+    keep_freed_memory()  # graph building and, on a CPU, training allocate the same large blocks over and over
     started = time.perf_counter()
     graphs = build_graphs(
         dataset,

@@ -23,7 +23,6 @@ from .data.dataset import InteractionDataset
 from .errors import InputError
 from .evaluation import Evaluator
 from .kernels import NegativeTable, sample_negatives
-from .memory import keep_freed_memory
 from .run_folder import RunFolder
 from .training_step import CapturedStep, TrainingStep
 
@@ -73,8 +72,6 @@ class Trainer:
         self.items = torch.from_numpy(dataset.train.items).to(self.device)
         self.negatives = NegativeTable.build(self.users, self.items, dataset.num_users, dataset.num_items)
         self.progress = Progress()
-        if not on_gpu:
-            keep_freed_memory()
         make_step = CapturedStep if on_gpu and config.cuda_graph else TrainingStep
         self.step = make_step(model, self.optimizer, len(self.users), config.train_batch_size)
         self.interrupted = False
