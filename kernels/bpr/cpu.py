@@ -6,14 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-
-def accumulator(dtype: torch.dtype) -> torch.dtype:
-    """Sums are float32, float64 for float64."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
+from ..precision import accumulation_dtype
 
 
 def _gather(table: Tensor, ids: Tensor) -> Tensor:
-    return table.index_select(0, ids).to(accumulator(table.dtype))
+    return table.index_select(0, ids).to(accumulation_dtype(table.dtype))
 
 
 def _scatter(rows: Tensor, ids: Tensor, like: Tensor) -> Tensor:

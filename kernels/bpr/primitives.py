@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..dispatch import Primitive
-from .cpu import accumulator, bpr_backward_cpu, bpr_forward_cpu
+from ..precision import accumulation_dtype
+from .cpu import bpr_backward_cpu, bpr_forward_cpu
 
 
 def _forward_launcher():
@@ -32,7 +33,7 @@ def _forward_fake(
     fusion: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     losses = h_users.shape[1] + 1
-    slopes = h_users.new_empty(users.shape[0], losses, dtype=accumulator(h_users.dtype))
+    slopes = h_users.new_empty(users.shape[0], losses, dtype=accumulation_dtype(h_users.dtype))
     return h_users.new_empty(losses), h_users.new_empty(()), slopes
 
 

@@ -13,8 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..precision import accumulation_dtype
 from ..spmm.triton_kernels import accumulator
-from . import cpu
 
 # Most rows are in one or two triples of a batch; a popular item in 500 becomes 125 pieces, added up side by side.
 PIECE = 4
@@ -383,7 +383,7 @@ def bpr_forward_triton(
 ) -> tuple[Tensor, Tensor, Tensor]:
     batch, (_, modalities, width) = users.numel(), h_users.shape
     losses, regulariser = h_users.new_empty(modalities + 1), h_users.new_empty(())
-    acc = cpu.accumulator(h_users.dtype)
+    acc = accumulation_dtype(h_users.dtype)
     slopes = h_users.new_empty(batch, modalities + 1, dtype=acc)
     if batch == 0:
         return losses.zero_(), regulariser.zero_(), slopes
@@ -478,7 +478,7 @@ def _side_gradients(
     ids, order = torch.sort(ids, stable=True)
     ends = torch.searchsorted(ids, ids, right=True)
     pieces = triton.cdiv(entries, PIECE)
-    acc = cpu.accumulator(rows.dtype)
+    acc = accumulation_dtype(rows.dtype)
     partial_rows = rows.new_empty(2 * pieces, modalities, width, dtype=acc)
     partial_logits = rows.new_empty(2 * pieces, modalities, dtype=acc)
     sizes = launch_sizes(modalities, width)

@@ -7,12 +7,9 @@ from itertools import combinations, permutations
 import torch
 from torch import Tensor
 
+from ..precision import accumulation_dtype
+
 ROWS_PER_BLOCK = 512
-
-
-def accumulator(dtype: torch.dtype) -> torch.dtype:
-    """Sums are float32, float64 for float64."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def ordered_pairs(modalities: int) -> dict[tuple[int, int], int]:
@@ -32,7 +29,7 @@ def _block_logits(first: Tensor, second: Tensor, nodes: Tensor, start: int, temp
 def infonce_forward_cpu(
     unit: Tensor, weight: Tensor, nodes: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    dtype = accumulator(unit.dtype)
+    dtype = accumulation_dtype(unit.dtype)
     rows = unit.to(dtype).unbind(1)
     pairs, batch = ordered_pairs(len(rows)), unit.shape[0]
     logsumexp = torch.full((len(pairs), batch), float("-inf"), dtype=dtype, device=unit.device)
@@ -52,7 +49,7 @@ def infonce_forward_cpu(
 def infonce_backward_cpu(
     grad: Tensor, unit: Tensor, weight: Tensor, nodes: Tensor, logsumexp: Tensor, temperature: float
 ) -> Tensor:
-    dtype = accumulator(unit.dtype)
+    dtype = accumulation_dtype(unit.dtype)
     rows, weight = unit.to(dtype).unbind(1), weight.to(dtype)
     pairs, batch = ordered_pairs(len(rows)), unit.shape[0]
     grad_unit = torch.zeros(unit.shape, dtype=dtype, device=unit.device)

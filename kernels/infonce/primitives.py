@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..dispatch import Primitive
-from .cpu import accumulator, infonce_backward_cpu, infonce_forward_cpu
+from ..precision import accumulation_dtype
+from .cpu import infonce_backward_cpu, infonce_forward_cpu
 
 
 def _forward_launcher():
@@ -24,7 +25,7 @@ def _forward_fake(
     unit: Tensor, weight: Tensor, nodes: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     batch, modalities, _ = unit.shape
-    dtype = accumulator(unit.dtype)
+    dtype = accumulation_dtype(unit.dtype)
     return (
         unit.new_empty(()),
         unit.new_empty(batch, dtype=dtype),

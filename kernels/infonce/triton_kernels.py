@@ -11,8 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..precision import accumulation_dtype
 from ..spmm.triton_kernels import accumulator
-from . import cpu
 
 
 @triton.jit
@@ -205,7 +205,7 @@ def infonce_forward_triton(
 ) -> tuple[Tensor, Tensor, Tensor]:
     batch, modalities, width = unit.shape
     directions = modalities * (modalities - 1)
-    dtype = cpu.accumulator(unit.dtype)
+    dtype = accumulation_dtype(unit.dtype)
     logsumexp = unit.new_empty(directions, batch, dtype=dtype)
     losses = torch.empty_like(logsumexp)
     if batch:

@@ -7,6 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..precision import accumulation_dtype
+
 CONSTANT, STORED, DEGREE_SCALED = 0, 1, 2  # where an edge's value comes from
 
 
@@ -144,8 +146,8 @@ def launch_sizes(width: int) -> dict[str, int]:
 
 
 def accumulator(dtype: torch.dtype) -> tl.dtype:
-    """Sums are float32, float64 for float64."""
-    return tl.float64 if dtype == torch.float64 else tl.float32
+    """:func:`accumulation_dtype` as kernels name it."""
+    return tl.float64 if accumulation_dtype(dtype) == torch.float64 else tl.float32
 
 
 def row_sum_triton(
@@ -168,8 +170,7 @@ def row_sum_triton(
     if out.numel() == 0:
         return out
     sizes, acc = launch_sizes(width), accumulator(x.dtype)
-    partial_dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    partial = torch.empty(num_slots, width, dtype=partial_dtype, device=x.device)
+    partial = torch.empty(num_slots, width, dtype=accumulation_dtype(x.dtype), device=x.device)
     blocks = triton.cdiv(width, sizes["BLOCK_D"])
     kind = STORED if values is not None else DEGREE_SCALED if scale is not None else CONSTANT
     row_sum_kernel[(pieces.shape[0], blocks)](

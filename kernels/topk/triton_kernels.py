@@ -7,6 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..spmm.triton_kernels import accumulator
+
 
 @triton.jit
 def mask_seen_kernel(
@@ -117,7 +119,7 @@ def select_triton(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
             scores.shape[1],
             K=k,
             WANTED=wanted,
-            ACC=tl.float64 if scores.dtype == torch.float64 else tl.float32,
+            ACC=accumulator(scores.dtype),
             **launch_sizes(k),
         )
     return out_values, out_items

@@ -50,15 +50,6 @@ def affordable(request, device):
     return check
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Most cases are so small that waking a second thread costs more than it saves."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield before
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def all_threads(one_thread):
     """For tests that work shared out between threads could break."""
