@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from .config import Config
 from .data import load_dataset
 from .data.dataset import InteractionDataset
 from .errors import InputError
-from .graphs import GraphCache, build_graphs
+from .graphs import GraphCache
 from .graphs.cache import default_cache_dir
 from .memory import keep_freed_memory
-from .models.mde import MDE
-
-logger = logging.getLogger("mde_fast")
+from .models import MODELS
 
 
 def make_dataset(config: Config, *, with_features: bool = True) -> InteractionDataset:
-    """The dataset that a configuration names."""
+    """The dataset that a configuration names; its features only when the model needs them."""
     return load_dataset(
         config.dataset,
         data_dir=config.data_dir,
@@ -34,7 +31,7 @@ def make_dataset(config: Config, *, with_features: bool = True) -> InteractionDa
         time_column=config.time_column,
         split_column=config.split_column,
         require_real=config.require_real,
-        use_features=with_features,
+        use_features=with_features and MODELS[config.model].needs_features,
     )
 
 
@@ -59,46 +56,15 @@ def make_device(config: Config) -> torch.device:
     return torch.device(name)
 
 
-def make_model(config: Config, dataset: InteractionDataset, device: torch.device) -> MDE:
+def make_model(config: Config, dataset: InteractionDataset, device: torch.device) -> nn.Module:
     """The model with its initial parameters, which depend on the seed alone.
 
     Raises:
         InputError: the dataset lacks what the model needs.
     """
-    modalities = tuple(dataset.features)
-    if len(modalities) < 2:
-        raise InputError(
-            f"{dataset.name}: {config.model} needs features of two modalities or more, found "
-            f"{', '.join(modalities) or 'none'}; name the files with --features image=...,text=..."
-        )
     keep_freed_memory()  # graph building and, on a CPU, training allocate the same large blocks over and over
-    started = time.perf_counter()
-    graphs = build_graphs(
-        dataset,
-        user_k=config.user_k,
-        item_k=config.knn_k,
-        item_graph=config.item_graph,
-        blend_weights=blend_weights(config, modalities),
-        cache=GraphCache(_cache_dir(config)),
-    ).to(device)
-    logger.info("graphs ready in %.1f s", time.perf_counter() - started)
     torch.manual_seed(config.seed)
-    features = {name: torch.from_numpy(matrix).float() for name, matrix in dataset.features.items()}
-    return MDE(config, features, graphs).to(device)
-
-
-def blend_weights(config: Config, modalities: tuple[str, ...]) -> tuple[float, ...]:
-    """The weight of each modality's item graph under ``item_graph: blend``."""
-    if config.blend_weights:
-        if len(config.blend_weights) != len(modalities):
-            raise InputError(
-                f"blend_weights: {len(config.blend_weights)} weights for {len(modalities)} modalities "
-                f"({', '.join(modalities)})"
-            )
-        return config.blend_weights
-    if modalities == ("image", "text"):
-        return 0.1, 0.9  # DRAGON's
-    return (1 / len(modalities),) * len(modalities)
+    return MODELS[config.model].from_dataset(config, dataset, device, GraphCache(_cache_dir(config))).to(device)
 
 
 def _cache_dir(config: Config) -> Path | None:

@@ -110,7 +110,9 @@ class Config:
         None, "where finished graphs are kept; default: the user's cache; 'none' keeps nothing", group=DATA
     )
 
-    model: str = option("mde", "model to train", group=MODEL, choices=("mde",))
+    model: str = option(
+        "mde", "model to train; lightgcn looks at behaviour alone", group=MODEL, choices=("mde", "lightgcn")
+    )
     embedding_size: int = option(
         64, "d, dimensions of a modality's embedding", group=MODEL, aliases=("feat_embed_dim",), check=_at_least(1)
     )

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import time
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import Config
-from ..graphs import Graphs
+from ..data.dataset import InteractionDataset
+from ..errors import InputError
+from ..graphs import GraphCache, Graphs, build_graphs
 from ..kernels import bpr, infonce, node_losses, normalize_rows, propagate, spmm
 from ..kernels.node_losses import difference_weight
 from .preferences import Preferences
 from .towers import FeatureTower
+
+logger = logging.getLogger("mde_fast")
 
 FEATURE_DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 
@@ -24,6 +31,8 @@ class MDE(nn.Module):
     Attributes:
         part_names: names of what :meth:`loss_parts` returns, in its order.
     """
+
+    needs_features = True
 
     def __init__(self, config: Config, features: dict[str, Tensor], graphs: Graphs):
         """
@@ -53,6 +62,34 @@ class MDE(nn.Module):
         )
         self.preferences = Preferences(config, self.num_users, self.num_items, self.modalities)
         self.part_names = ("bpr", *(f"bpr_{name}" for name in features), "mda", "msa", "regulariser")
+
+    @classmethod
+    def from_dataset(
+        cls, config: Config, dataset: InteractionDataset, device: torch.device, cache: GraphCache
+    ) -> MDE:
+        """The model on a dataset's train interactions and features.
+
+        Raises:
+            InputError: features of one modality only, or weights that do not fit the modalities.
+        """
+        modalities = tuple(dataset.features)
+        if len(modalities) < 2:
+            raise InputError(
+                f"{dataset.name}: {config.model} needs features of two modalities or more, found "
+                f"{', '.join(modalities) or 'none'}; name the files with --features image=...,text=..."
+            )
+        started = time.perf_counter()
+        graphs = build_graphs(
+            dataset,
+            user_k=config.user_k,
+            item_k=config.knn_k,
+            item_graph=config.item_graph,
+            blend_weights=_blend_weights(config, modalities),
+            cache=cache,
+        ).to(device)
+        logger.info("graphs ready in %.1f s", time.perf_counter() - started)
+        features = {name: torch.from_numpy(matrix).float() for name, matrix in dataset.features.items()}
+        return cls(config, features, graphs)
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """H of eq. 4: (U, M, D) and (I, M, D)."""
@@ -133,3 +170,17 @@ class MDE(nn.Module):
         if logits is not None:
             h = torch.softmax(logits, dim=1)[:, :, None] * h
         return h.flatten(1) if self.config.fusion == "concat" else h.sum(1)
+
+
+def _blend_weights(config: Config, modalities: tuple[str, ...]) -> tuple[float, ...]:
+    """The weight of each modality's item graph under ``item_graph: blend``."""
+    if config.blend_weights:
+        if len(config.blend_weights) != len(modalities):
+            raise InputError(
+                f"blend_weights: {len(config.blend_weights)} weights for {len(modalities)} modalities "
+                f"({', '.join(modalities)})"
+            )
+        return config.blend_weights
+    if modalities == ("image", "text"):
+        return 0.1, 0.9  # DRAGON's
+    return (1 / len(modalities),) * len(modalities)
