@@ -39,6 +39,9 @@ def describe(document: dict) -> str:
         rows = [bench["extra_info"] for bench in document["benchmarks"] if bench["name"].startswith(kind)]
         if rows:
             lines += ["", f"**{title}**, forward + backward", "", *_product_table(rows)]
+    operators = [bench["extra_info"] for bench in document["benchmarks"] if "operator" in bench["extra_info"]]
+    if operators:
+        lines += ["", "**dense operators**, random values of a dataset's sizes", "", *_operator_table(operators)]
     for bench in document["benchmarks"]:
         info = bench["extra_info"]
         if bench["name"].startswith("test_step"):
@@ -52,14 +55,29 @@ def _cell(timing: dict) -> str:
 
 
 def _product_table(rows: list[dict]) -> list[str]:
-    names = [name for name in rows[0]["forward_backward_ms"] if name != "mde_fast"]
+    names = list(dict.fromkeys(name for row in rows for name in row["forward_backward_ms"] if name != "mde_fast"))
     head = ["graph", "edges", "width", "mde_fast", *names, "over the best", "forward, % of gather ceiling"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
-        cells = [row["graph"], f"{row['edges']:,}", str(row["width"]), _cell(row["forward_backward_ms"]["mde_fast"])]
-        cells += [_cell(row["forward_backward_ms"][name]) for name in names]
+        timings = row["forward_backward_ms"]
+        cells = [row["graph"], f"{row['edges']:,}", str(row["width"]), _cell(timings["mde_fast"])]
+        cells += [_cell(timings[name]) if name in timings else "not measured" for name in names]
         cells += [f"{row['speed_up_over_best']:.1f}x", f"{row['percent_of_ceiling']:.0f} %"]
         lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _operator_table(rows: list[dict]) -> list[str]:
+    lines = ["| operator | size | direction | mde_fast | alternatives | over the best |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        for kind, direction in (("forward_ms", "forward"), ("forward_backward_ms", "forward + backward")):
+            if kind not in row:
+                continue
+            others = {name: timing for name, timing in row[kind].items() if name != "mde_fast"}
+            best = min(timing["median"] for timing in others.values()) / row[kind]["mde_fast"]["median"]
+            listed = ", ".join(f"{name} {_cell(timing)}" for name, timing in others.items())
+            own = _cell(row[kind]["mde_fast"])
+            lines.append(f"| {row['operator']} | {row['size']} | {direction} | {own} | {listed} | {best:.1f}x |")
     return lines
 
 
@@ -70,7 +88,8 @@ def _step_table(info: dict) -> list[str]:
         "",
         f"Outside the towers: {info['percent_outside_towers']:.0f} % of the float32 step. An epoch of "
         f"{info['steps_per_epoch']} steps: {info['seconds_per_epoch']:.1f} s, {info['seconds_per_epoch_bf16']:.1f} s "
-        "with bf16 towers.",
+        f"with bf16 towers. At its peak a float32 step holds {info['peak_bytes'] / 2**20:.0f} MiB above parameters, "
+        f"optimiser and inputs: {info['peak_buffers']:.1f} buffers of all nodes and modalities.",
     ]
 
 
@@ -90,27 +109,70 @@ def _other_lines(benchmarks: list[dict]) -> list[str]:
 
 
 def draw(documents: list[dict], path: Path) -> None:
-    """Speed of every alternative relative to mde_fast on each graph, one panel per result file."""
-    panels = []
+    """A row of panels for each machine: alternatives on real graphs, on growing ones, and a step against its floor."""
+    machines: dict[str, list[dict]] = {}
     for document in documents:
-        rows = [bench["extra_info"] for bench in document["benchmarks"] if bench["name"].startswith("test_propagate")]
-        if rows:
-            panels.append((document["machine_info"]["mde_fast"], rows))
-    if not panels:
-        sys.exit("error: no propagate results to draw; run pytest bench/test_products.py --benchmark-json FILE")
-    figure = Figure(figsize=(9, 3.4 * len(panels)), layout="constrained")
-    for axes, (machine, rows) in zip(figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels):
-        names = list(rows[0]["forward_backward_ms"])
-        for index, name in enumerate(names):
-            heights = [row["forward_backward_ms"][name]["median"] for row in rows]
-            places = [place + (index - len(names) / 2) * 0.8 / len(names) for place in range(len(rows))]
-            axes.bar(places, heights, width=0.8 / len(names), label=name)
-        axes.set_yscale("log")
-        axes.set_xticks(range(len(rows)), [f"{row['graph']}\n{row['edges']:,} edges" for row in rows])
-        axes.set(ylabel="ms, forward + backward", title=f"propagate, 2 layers: {machine['gpu'] or machine['cpu']}")
-        axes.legend(frameon=False, fontsize=8, ncols=3)
-        axes.spines[["top", "right"]].set_visible(False)
+        machine = document["machine_info"]["mde_fast"]
+        machines.setdefault(machine["gpu"] or machine["cpu"], []).extend(document["benchmarks"])
+    figure = Figure(figsize=(14, 3.8 * len(machines)), layout="constrained")
+    grid = figure.subplots(len(machines), 3, squeeze=False, width_ratios=(5, 4, 3))
+    for (name, benchmarks), (real_axes, scaling_axes, step_axes) in zip(machines.items(), grid):
+        rows = [bench["extra_info"] for bench in benchmarks if bench["name"].startswith("test_propagate")]
+        steps = [bench["extra_info"] for bench in benchmarks if bench["name"].startswith("test_step")]
+        _draw_real(real_axes, [row for row in rows if not row["graph"].startswith("synthetic")])
+        _draw_scaling(scaling_axes, [row for row in rows if row["graph"].startswith("synthetic")])
+        _draw_steps(step_axes, steps)
+        real_axes.set_title(name)
     figure.savefig(path, dpi=130)
+
+
+def _draw_real(axes, rows: list[dict]) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row["forward_backward_ms"]))
+    for index, name in enumerate(names):
+        places = [place + (index - (len(names) - 1) / 2) * 0.8 / len(names) for place in range(len(rows))]
+        known = [
+            (place, row["forward_backward_ms"][name]["median"])
+            for place, row in zip(places, rows)
+            if name in row["forward_backward_ms"]
+        ]
+        axes.bar(*zip(*known), width=0.8 / len(names), label=name)
+    axes.set_xticks(range(len(rows)), [f"{row['graph']}\n{row['edges']:,} edges" for row in rows])
+    axes.set(yscale="log", ylabel="propagate, 2 layers: ms, forward + backward")
+    if rows:
+        axes.set_ylim(top=4 * max(timing["median"] for row in rows for timing in row["forward_backward_ms"].values()))
+        axes.legend(frameon=False, fontsize=8, ncols=3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_scaling(axes, rows: list[dict]) -> None:
+    rows = sorted(rows, key=lambda row: row["edges"])
+    for name in dict.fromkeys(name for row in rows for name in row["forward_backward_ms"]):
+        known = [
+            (row["edges"], row["forward_backward_ms"][name]["median"])
+            for row in rows
+            if name in row["forward_backward_ms"]
+        ]
+        axes.plot(*zip(*known), marker="o", markersize=3, label=name)
+    axes.set(xscale="log", yscale="log", xlabel="directed edges of a synthetic graph", ylabel="ms, forward + backward")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_steps(axes, steps: list[dict]) -> None:
+    """A step's time, and how much of it the matrix products of the towers take: the floor."""
+    labels, floors, rests = [], [], []
+    for info in steps:
+        for precision, suffix in (("float32", ""), ("bf16", " bf16")):
+            floor = info["ms"][f"towers alone{suffix}"]["median"]
+            labels.append(f"{info['dataset']}\n{precision}")
+            floors.append(floor)
+            rests.append(info["ms"][f"mde_fast{suffix}"]["median"] - floor)
+    axes.bar(labels, floors, color="tab:grey", label="towers (library products)")
+    axes.bar(labels, rests, bottom=floors, color="tab:blue", label="all the rest")
+    axes.set(ylabel="ms per training step")
+    if steps:
+        axes.legend(frameon=False, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 if __name__ == "__main__":

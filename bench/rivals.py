@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench.timing import free_bytes
 from mde_fast.kernels import CSRGraph
 from mde_fast.kernels.propagate.reference import propagate_reference
 from mde_fast.kernels.spmm.reference import spmm_reference
@@ -60,7 +61,19 @@ PRODUCTS = {
 }
 
 
-def propagate_rivals(graph: CSRGraph, layers: int, *, compiled: bool) -> dict[str, Callable[[Tensor], Tensor]]:
+COMPILED_EDGES = 1_000_000  # above, the compiled reference costs what the gather-scatter costs that it is made of
+
+
+def products(graph: CSRGraph, width: int) -> dict[str, Callable]:
+    """The products whose intermediate results have room: gather-scatter holds three matrices of a row per edge."""
+    if 3 * 4 * graph.num_edges * width < free_bytes(graph.columns.device) / 2:
+        return PRODUCTS
+    return {name: make for name, make in PRODUCTS.items() if make is not scatter_product}
+
+
+def propagate_rivals(
+    graph: CSRGraph, layers: int, width: int, *, compiled: bool
+) -> dict[str, Callable[[Tensor], Tensor]]:
     """Alternatives to propagate with ``combine="mean"``, by name."""
     values = graph.normalised_values()
 
@@ -68,14 +81,14 @@ def propagate_rivals(graph: CSRGraph, layers: int, *, compiled: bool) -> dict[st
         product = make(graph, values)
         return lambda x: combine_layers(product, x, layers)
 
-    rivals = {name: rival(make) for name, make in PRODUCTS.items()}
-    if compiled:
+    rivals = {name: rival(make) for name, make in products(graph, width).items()}
+    if compiled and graph.num_edges <= COMPILED_EDGES:
         graph.prepare()
         rivals["torch.compile(reference)"] = torch.compile(lambda x: propagate_reference(graph, x, layers, "mean"))
     return rivals
 
 
-def spmm_rivals(graph: CSRGraph, *, compiled: bool) -> dict[str, Callable[[Tensor], Tensor]]:
+def spmm_rivals(graph: CSRGraph, width: int, *, compiled: bool) -> dict[str, Callable[[Tensor], Tensor]]:
     """Alternatives to ``spmm(graph, x, residual=x)``, by name."""
     values = graph.edge_values()
 
@@ -83,8 +96,8 @@ def spmm_rivals(graph: CSRGraph, *, compiled: bool) -> dict[str, Callable[[Tenso
         product = make(graph, values)
         return lambda x: x + product(x)
 
-    rivals = {name: rival(make) for name, make in PRODUCTS.items()}
-    if compiled:
+    rivals = {name: rival(make) for name, make in products(graph, width).items()}
+    if compiled and graph.num_edges <= COMPILED_EDGES:
         graph.prepare()
         rivals["torch.compile(reference)"] = torch.compile(lambda x: spmm_reference(graph, x, None, x))
     return rivals

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import numpy as np
@@ -84,12 +85,25 @@ def test_step(benchmark, dataset, device, seconds, monkeypatch):
             "seconds_per_epoch_bf16": steps["mde_fast bf16"].steps * timings["mde_fast bf16"].median / 1e3,
         }
     )
+    model = steps["mde_fast"].model
+    buffer = (dataset.num_users + dataset.num_items) * len(dataset.features) * model.config.embedding_size * 4
+    benchmark.extra_info["peak_bytes"] = peak_bytes(variants["mde_fast"], device)
+    benchmark.extra_info["peak_buffers"] = benchmark.extra_info["peak_bytes"] / buffer
+    benchmark.pedantic(variants["mde_fast"], rounds=5)
+
+
+def peak_bytes(run, device) -> int:
+    """Most memory that a call holds above what stood before it: activations, gradients, scratch."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        variants["mde_fast"]()
+        before = torch.cuda.memory_allocated(device)
+        run()
         synchronise(device)
-        benchmark.extra_info["peak_bytes"] = torch.cuda.max_memory_allocated(device)
-    benchmark.pedantic(variants["mde_fast"], rounds=5)
+        return torch.cuda.max_memory_allocated(device) - before
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        run()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    return max(itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())))
 
 
 def _stepped(dataset, device):

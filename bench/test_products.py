@@ -78,7 +78,7 @@ def test_propagate(benchmark, graphs, graph_name, width, device, seconds, compil
     graph = graphs(graph_name)
     x = torch.randn(graph.shape[0], width, device=device)
     variants = {"mde_fast": lambda x: propagate(graph, x, layers=LAYERS)}
-    variants |= propagate_rivals(graph, LAYERS, compiled=compiled)
+    variants |= propagate_rivals(graph, LAYERS, width, compiled=compiled)
     ceiling = gather_ceiling(device, width, graph.shape[0], graph.num_edges)
     measure(benchmark, variants, x, device, seconds, LAYERS * graph.num_edges * width * 4, ceiling)
     benchmark.extra_info.update(graph=graph_name, edges=graph.num_edges, nodes=graph.shape[0], width=width)
@@ -95,7 +95,7 @@ def test_spmm_not_symmetric(benchmark, graphs, graph_name, width, device, second
     adjacency = _interactions(full, users)
     graph = co_occurrence_graph(adjacency, 40).to(device)
     x = torch.randn(graph.shape[0], width, device=device)
-    variants = {"mde_fast": lambda x: spmm(graph, x, residual=x)} | spmm_rivals(graph, compiled=compiled)
+    variants = {"mde_fast": lambda x: spmm(graph, x, residual=x)} | spmm_rivals(graph, width, compiled=compiled)
     ceiling = gather_ceiling(device, width, graph.shape[0], graph.num_edges)
     measure(benchmark, variants, x, device, seconds, graph.num_edges * width * 4, ceiling)
     benchmark.extra_info.update(graph=graph_name, edges=graph.num_edges, nodes=graph.shape[0], width=width)

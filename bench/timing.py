@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -47,26 +48,40 @@ def milliseconds(run: Callable[[], object], device: torch.device, repeat: int) -
 def interleave(
     variants: dict[str, Callable[[], object]], device: torch.device, *, seconds: float = 2.0, min_rounds: int = 3
 ) -> dict[str, Timing]:
-    """Time each variant in turn, A B C A B C ..., for about ``seconds`` in all.
+    """Time each variant in turn, A B C A B C ..., until each has had its share of about ``seconds``.
 
-    Two warm-up calls each are not counted. Low and high are the quartiles.
+    A variant too slow for its share gets ``min_rounds`` all the same. Warm-up calls are not counted. Low and high are
+    the quartiles.
     """
+    share = 1e3 * seconds / len(variants)
     repeat = {}
     for name, run in variants.items():
-        run()
-        run()
+        if milliseconds(run, device, 1) < share:
+            run()
         synchronise(device)
         repeat[name] = max(1, min(100, int(2.0 / max(milliseconds(run, device, 1), 1e-3))))
     samples: dict[str, list[float]] = {name: [] for name in variants}
-    started = time.perf_counter()
-    while len(next(iter(samples.values()))) < min_rounds or time.perf_counter() - started < seconds:
-        for name, run in variants.items():
-            samples[name].append(milliseconds(run, device, repeat[name]))
+    waiting = list(variants)
+    while waiting:
+        for name in waiting:
+            samples[name].append(milliseconds(variants[name], device, repeat[name]))
+        waiting = [
+            name
+            for name in waiting
+            if len(samples[name]) < min_rounds or sum(samples[name]) * repeat[name] < share
+        ]
     result = {}
     for name, values in samples.items():
         low, _, high = statistics.quantiles(values, n=4)
         result[name] = Timing(statistics.median(values), low, high, len(values))
     return result
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free on a device now."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def gather_ceiling(device: torch.device, width: int, num_rows: int, num_edges: int) -> float:

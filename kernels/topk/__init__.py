@@ -14,8 +14,8 @@ __all__ = ["topk"]
 
 
 def _users_per_block(num_items: int, device: torch.device) -> int:
-    """Scores of a block: few enough to stay in cache, 8 MB of float32 on a CPU and 64 MB on a GPU."""
-    return max(16, 2 ** (21 if device.type == "cpu" else 24) // max(num_items, 1))
+    """Scores of a block: few enough to stay in cache, 16 MB of float32 on a CPU and 64 MB on a GPU."""
+    return max(16, 2 ** (22 if device.type == "cpu" else 24) // max(num_items, 1))
 
 
 def _rank(

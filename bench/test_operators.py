@@ -1,0 +1,150 @@
+"""The dense operators of a step against what else a user could call: eager PyTorch, and torch.compile of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.timing import interleave
+from mde_fast.kernels import bpr, infonce, node_losses, normalize_rows, topk
+from mde_fast.kernels.bpr.reference import bpr_reference
+from mde_fast.kernels.infonce.reference import infonce_reference
+from mde_fast.kernels.node_losses.reference import node_losses_reference
+from mde_fast.kernels.normalize_rows.reference import normalize_rows_reference
+
+SIZES = {"baby": (19_445, 7_050), "clothing": (39_387, 23_033)}  # users, items; values are random
+MODALITIES, DIM, BATCH, K = 2, 64, 2048, 50
+TOLERANCE = 1e-4  # relative, float32: sums in another order
+
+
+@pytest.fixture(params=SIZES)
+def sizes(request) -> tuple[int, int]:
+    if request.param not in request.config.getoption("--dataset").split(","):
+        pytest.skip(f"{request.param} is not among --dataset")
+    return SIZES[request.param]
+
+
+def gradients(run: Callable, leaves: list[Tensor]) -> list[Tensor]:
+    """Outputs and gradients of one call, each output with a gradient of its own."""
+    outputs = run()
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    upstream = [torch.full_like(output, 0.5 + index) for index, output in enumerate(outputs)]
+    return [*(output.detach() for output in outputs), *torch.autograd.grad(outputs, leaves, upstream)]
+
+
+def measure(benchmark, variants: dict[str, Callable], leaves: list[Tensor], device, seconds: float) -> None:
+    """Check every variant against the first, then time forward alone and both directions."""
+    expected = gradients(variants["mde_fast"], leaves)
+    for name, run in variants.items():
+        for ours, theirs in zip(expected, gradients(run, leaves), strict=True):
+            error = (ours - theirs).norm() / theirs.norm()
+            assert error < TOLERANCE, f"{name} differs by {error:.1e}"
+
+    def forward(run):
+        with torch.no_grad():
+            return run()
+
+    timings = {
+        "forward_ms": interleave(
+            {name: partial(forward, run) for name, run in variants.items()}, device, seconds=seconds
+        ),
+        "forward_backward_ms": interleave(
+            {name: partial(gradients, run, leaves) for name, run in variants.items()}, device, seconds=seconds
+        ),
+    }
+    record(benchmark, timings, "forward_backward_ms")
+    benchmark.pedantic(gradients, args=(variants["mde_fast"], leaves), rounds=5)
+
+
+def record(benchmark, timings: dict, main: str) -> None:
+    best = min(timing.median for name, timing in timings[main].items() if name != "mde_fast")
+    benchmark.extra_info.update(
+        {kind: {name: timing.as_dict() for name, timing in rows.items()} for kind, rows in timings.items()},
+        operator=benchmark.name.partition("[")[0].removeprefix("test_"),
+        size=benchmark.name.partition("[")[2].rstrip("]"),
+        speed_up_over_best=best / timings[main]["mde_fast"].median,
+    )
+
+
+def with_rivals(fast: Callable, reference: Callable, compiled: bool, **others: Callable) -> dict[str, Callable]:
+    variants = {"mde_fast": fast, "PyTorch": reference, **others}
+    if compiled:
+        variants["torch.compile"] = torch.compile(reference)
+    return variants
+
+
+def rows(count: int, device) -> Tensor:
+    return torch.randn(count, MODALITIES, DIM, device=device, requires_grad=True)
+
+
+def test_normalize_rows(benchmark, sizes, device, seconds, compiled):
+    x = rows(sum(sizes), device)
+    variants = with_rivals(lambda: normalize_rows(x), lambda: normalize_rows_reference(x, 1.0), compiled)
+    variants["F.normalize"] = lambda: F.normalize(x, dim=-1)
+    measure(benchmark, variants, [x], device, seconds)
+
+
+def test_node_losses(benchmark, sizes, device, seconds, compiled):
+    h = rows(sum(sizes), device)
+    logits = torch.randn(sum(sizes), MODALITIES, device=device)
+    variants = with_rivals(
+        lambda: node_losses(h, preference_logits=logits),
+        lambda: node_losses_reference(h, logits, None, True, "row_l2", "cosine"),
+        compiled,
+    )
+    measure(benchmark, variants, [h], device, seconds)
+
+
+def test_bpr(benchmark, sizes, device, seconds, compiled):
+    h_users, h_items, table = (rows(count, device) for count in (*sizes, sizes[0]))
+    user_logits, item_logits = (
+        torch.randn(count, MODALITIES, device=device, requires_grad=True) for count in sizes
+    )
+    users, positives, negatives = (
+        torch.randint(count, (BATCH,), device=device) for count in (sizes[0], sizes[1], sizes[1])
+    )
+    triple = h_users, h_items, users, positives, negatives
+    variants = with_rivals(
+        lambda: bpr(*triple, user_logits=user_logits, item_logits=item_logits, user_table=table),
+        lambda: bpr_reference(*triple, user_logits, item_logits, table, "concat"),
+        compiled,
+    )
+    measure(benchmark, variants, [h_users, h_items, table, user_logits, item_logits], device, seconds)
+
+
+def test_infonce(benchmark, device, seconds, compiled):
+    h, weight, nodes = rows(BATCH, device), torch.rand(BATCH, device=device), torch.randperm(BATCH, device=device)
+    variants = with_rivals(
+        lambda: infonce(h, weight=weight, nodes=nodes), lambda: infonce_reference(h, weight, nodes, 0.2), compiled
+    )
+    measure(benchmark, variants, [h], device, seconds)
+
+
+def blocks_of(size: int, user_vectors: Tensor, item_vectors: Tensor) -> Tensor:
+    """Scores of a block of users, then torch.topk: MMRec's evaluation has blocks of 4096."""
+    best = [torch.topk(block @ item_vectors.T, K, dim=1)[1] for block in user_vectors.split(size)]
+    return torch.cat(best)
+
+
+def test_topk(benchmark, sizes, device, seconds):
+    user_vectors, item_vectors = (torch.randn(count, MODALITIES * DIM, device=device) for count in sizes)
+    variants = {
+        "mde_fast": lambda: topk(user_vectors, item_vectors, K)[1],
+        "blocks of 4096": lambda: blocks_of(4096, user_vectors, item_vectors),
+        "blocks of 128": lambda: blocks_of(128, user_vectors, item_vectors),
+    }
+    expected = variants["mde_fast"]()
+    for name, run in variants.items():
+        same = (expected == run()).float().mean()  # equal scores may change places
+        assert same > 0.999, f"{name} agrees on {same:.4f} only"
+    variants["the product alone"] = lambda: [block @ item_vectors.T for block in user_vectors.split(128)][-1]
+    timings = interleave(variants, device, seconds=2 * seconds)
+    benchmark.extra_info["floor_ms"] = timings.pop("the product alone").median
+    timings = {"forward_ms": timings}
+    record(benchmark, timings, "forward_ms")
+    benchmark.pedantic(variants["mde_fast"], rounds=3)
