@@ -32,7 +32,8 @@ class FeatureTower(nn.Module):
         """(I, D) float32."""
         out = _linear(self.features, self.first)
         if self.second is not None:
-            out = _linear(F.leaky_relu(out, NEGATIVE_SLOPE), self.second)
+            # In place: only the result is needed to go back, and it is as large as half of H.
+            out = _linear(F.leaky_relu(out, NEGATIVE_SLOPE, inplace=True), self.second)
         return out.to(self.first.weight.dtype)
 
 
