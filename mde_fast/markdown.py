@@ -1,8 +1,13 @@
-"""Tables for reports."""
+"""Tables and figures in reports."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+
+
+def p_value(value: float) -> str:
+    """Two digits; what is too small for a float is still no zero."""
+    return f"{value:.2g}" if value > 0 else "<1e-300"
 
 
 def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

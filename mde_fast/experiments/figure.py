@@ -48,7 +48,7 @@ def plot_trade_off(document: Mapping[str, Any], path: Path) -> None:
             if name in rows:
                 mean, deviation = rows[name]["mean"][METRIC], _deviation(rows[name])
                 axes.axhline(mean, color=colour, linestyle=style, linewidth=1.6, label=label)
-                axes.axhspan(mean - deviation, mean + deviation, color=colour, alpha=0.1, linewidth=0)
+                axes.axhspan(mean - deviation, mean + deviation, color=colour, alpha=0.1, linewidth=0, zorder=0)
         low, high = _limits(rows)
         axes.set(xlim=(0.03, 0.97), ylim=(low, high))
         axes.xaxis.set_major_locator(MultipleLocator(0.1))

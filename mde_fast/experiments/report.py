@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..markdown import table
+from ..markdown import p_value, table
 from ..run_folder import RunFolder
 from .document import Findings, is_stand_in, make_document
 from .figure import plot_trade_off
@@ -17,8 +17,14 @@ from .statistics import LEVEL
 logger = logging.getLogger("mde_fast")
 
 TESTED = ("recall@5", "recall@20")  # shown; the JSON file has the tests of all metrics
-TITLES = {"recall@5": "Recall@5", "precision@5": "Precision@5", "map@5": "MAP@5", "ndcg@5": "NDCG@5",
-          "recall@20": "Recall@20", "ndcg@20": "NDCG@20"}
+TITLES = {
+    "recall@5": "Recall@5",
+    "precision@5": "Precision@5",
+    "map@5": "MAP@5",
+    "ndcg@5": "NDCG@5",
+    "recall@20": "Recall@20",
+    "ndcg@20": "NDCG@20",
+}
 
 
 def write_reports(experiments: Iterable[str], findings: Findings, output: Path) -> list[dict[str, Any]]:
@@ -94,11 +100,12 @@ def _tests_section(document: Mapping[str, Any]) -> str:
                 lines.append([row["label"], TITLES[metric], *_test_cells(test)])
     if not lines:
         return ""
-    head = ["row", "metric", "difference", "in %", "t-test p", "Wilcoxon p", "users", "seeds below", document["question"]]
+    head = ["row", "metric", "difference", "in %", "t-test p", "Wilcoxon p", "users", "seeds below"]
+    head.append(document["question"])
     note = (
-        f"Row minus {document['reference']}, paired over users: each user's metric is averaged over the seeds that both "
-        "have, then a two-sided paired t-test over all n users and a two-sided Wilcoxon signed-rank test over those with "
-        f"a difference. The last column answers yes or no when both tests have p < {LEVEL} and the same direction, else "
+        f"Row minus {document['reference']}, paired over users: each user's metric is averaged over the seeds that "
+        "both have, then a two-sided paired t-test over all n users and a two-sided Wilcoxon signed-rank test over those "
+        f"that differ. The last column answers yes or no when both tests have p < {LEVEL} and the same direction, else "
         '"not shown". p values are not corrected for the number of rows. They say how far the difference holds over '
         "users for these trained models; the seeds say how far it holds over trainings."
     )
@@ -108,22 +115,17 @@ def _tests_section(document: Mapping[str, Any]) -> str:
 def _test_cells(test: Mapping[str, Any]) -> list[str]:
     return [
         f"{test['difference']:+.4f}",
-        _or_dash(test["percent"], "+.1f"),
-        _or_dash(test["t_test_p"], ".2g"),
-        _or_dash(test["wilcoxon_p"], ".2g"),
+        "-" if test["percent"] is None else f"{test['percent']:+.1f}",
+        *("-" if test[name] is None else p_value(test[name]) for name in ("t_test_p", "wilcoxon_p")),
         f"{test['users']:,} ({test['users_that_differ']:,} differ)",
         f"{test['seeds_below']} of {len(test['seeds'])}",
         test["below"],
     ]
 
 
-def _or_dash(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
-
-
 def _sources(document: Mapping[str, Any]) -> str:
     if document["experiment"] == "figure2":
-        return "## Published\n\nThe paper draws Figure 2 without printing its numbers, so there are none to compare with."
+        return "## Published\n\nThe paper draws Figure 2 without printing its numbers: there are none to compare with."
     if document["experiment"] == "precision":
         return ""
     if not document["published"]:
@@ -149,5 +151,6 @@ def _runs(document: Mapping[str, Any]) -> str:
             else:
                 cells += [run["state"], "", "", "", "", own]
             lines.append(cells)
-    head = ["row", "seed", "best epoch", *(TITLES[metric] for metric in TESTED), "s / epoch", "on", "options of the row"]
+    tested = (TITLES[metric] for metric in TESTED)
+    head = ["row", "seed", "best epoch", *tested, "s / epoch", "on", "options of the row"]
     return "## Runs\n\n" + table(head, lines)

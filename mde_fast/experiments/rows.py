@@ -66,7 +66,9 @@ class Experiment:
 EXPERIMENTS = {
     "table1": Experiment("Table I: models", ("lightgcn", "dragon-like", "mde")),
     "table2": Experiment("Table II: ablation", ("without-mda", "without-msa", "without-nlt", "mde")),
-    "figure2": Experiment("Figure 2: where the trade-off's weights come from", (*FIXED, "free", "mde"), varies=("nlt",)),
+    "figure2": Experiment(
+        "Figure 2: where the trade-off's weights come from", (*FIXED, "free", "mde"), varies=("nlt",)
+    ),
     "precision": Experiment(
         "Precision: bf16 towers against float32", ("mde", "mde-bf16"), "below float32?", varies=("precision",)
     ),

@@ -35,7 +35,7 @@ POLL_SECONDS = 0.5
 
 @dataclass
 class Training:
-    """What came of a plan. ``failures``: run name -> the one line that says why. ``interrupted``: stopped by a signal."""
+    """What came of a plan: ``failures`` (run name -> the line that says why), ``interrupted`` (a signal stopped it)."""
 
     failures: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
@@ -124,19 +124,24 @@ def _train_side_by_side(runs: Sequence[PlannedRun], jobs: int, lock: IO | None) 
 
     with tempfile.TemporaryDirectory() as folder, _on_signal(ask_to_stop):
         bar = tqdm(total=len(runs), desc="runs", unit="run", disable=None)
-        while children or (waiting and not training.interrupted):
-            while waiting and len(children) < jobs and not training.interrupted:
-                run = waiting.pop(0)
-                logger.info("%s: %s", run.name, "goes on" if run.begun else "begins")
-                children.append(_Child(run, Path(folder, f"{run.name}.yaml"), threads, lock))
-                if training.interrupted:  # while it was started, so that it was not asked
-                    children[-1].process.send_signal(signal.SIGINT)
-            time.sleep(POLL_SECONDS)
-            for child in [child for child in children if child.process.poll() is not None]:
-                children.remove(child)
-                _close(child, training)
-                bar.update()
-            bar.set_postfix_str(", ".join(f"{child.run.name} {_epochs(child.run)}" for child in children))
+        try:
+            while children or (waiting and not training.interrupted):
+                while waiting and len(children) < jobs and not training.interrupted:
+                    run = waiting.pop(0)
+                    logger.info("%s: %s", run.name, "goes on" if run.begun else "begins")
+                    children.append(_Child(run, Path(folder, f"{run.name}.yaml"), threads, lock))
+                    if training.interrupted:  # while it was started, so that it was not asked
+                        children[-1].process.send_signal(signal.SIGINT)
+                time.sleep(POLL_SECONDS)
+                for child in [child for child in children if child.process.poll() is not None]:
+                    children.remove(child)
+                    _close(child, training)
+                    bar.update()
+                bar.set_postfix_str(", ".join(f"{child.run.name} {_epochs(child.run)}" for child in children))
+        finally:
+            for child in children:  # after an error here: none trains on without anybody to hear of it
+                child.process.send_signal(signal.SIGINT)
+                child.process.wait()
         bar.close()
     return training
 

@@ -50,7 +50,7 @@ class PairedTest:
 
     @property
     def below(self) -> str:
-        """Whether the row is below the reference: ``yes`` or ``no, above`` when both tests say so, else ``not shown``."""
+        """Whether the row is below: ``yes`` or ``no, above`` when both tests say so, else ``not shown``."""
         if self.t_test_p is None or max(self.t_test_p, self.wilcoxon_p) >= LEVEL:
             return "not shown"
         if (self.difference < 0) != self.ranks_below:  # a few users far off outweigh the many

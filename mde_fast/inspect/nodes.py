@@ -57,6 +57,10 @@ class Inspection:
     items: Side
     notes: tuple[str, ...]
 
+    def pair_names(self) -> list[str]:
+        """Of the columns of ``cosine``."""
+        return [f"{left} / {right}" for left, right in self.pairs]
+
     def shown(self) -> list[tuple[int, str]]:
         """(column, modality) to show: of two modalities one says all, as their preferences add up to 1."""
         columns = list(enumerate(self.modalities))

@@ -45,15 +45,15 @@ def _columns(inspection: Inspection, side: Side, kind: str) -> list[tuple[str, n
     """(label, values) of each histogram or line of a kind, ``preference`` or ``cosine``."""
     if kind == "preference":
         return [(name, side.preference[:, m]) for m, name in inspection.shown()]
-    return [(f"{left}-{right}", side.cosine[:, pair]) for pair, (left, right) in enumerate(inspection.pairs)]
+    return [(pair, side.cosine[:, column]) for column, pair in enumerate(inspection.pair_names())]
 
 
 def _axis_label(inspection: Inspection, kind: str) -> str:
     if kind == "preference":
         names = [name for _, name in inspection.shown()]
         return f"preference of {names[0]}" if len(names) == 1 else "preference"
-    pairs = [f"{left} and {right}" for left, right in inspection.pairs]
-    return f"cosine of {pairs[0]}" if len(pairs) == 1 else "cosine of two modalities"
+    pairs = inspection.pair_names()
+    return f"cosine {pairs[0]}" if len(pairs) == 1 else "cosine of two modalities"
 
 
 def _histograms(inspection: Inspection, path: Path, kind: str) -> None:
@@ -81,7 +81,7 @@ def _edges(values: np.ndarray) -> np.ndarray:
 
 
 def _by_degree(inspection: Inspection, relations: dict[str, Any], path: Path) -> None:
-    with _page(inspection, "By degree (line: median, band: quartiles)", path, (10, 6.4)) as figure:
+    with _page(inspection, "By degree (line: median, band: quartiles)", path, (11, 6.4)) as figure:
         grid = figure.subplots(2, 2, sharey="row")
         for row, kind in zip(grid, ("preference", "cosine")):
             for axes, side in zip(row, (inspection.users, inspection.items)):
@@ -93,7 +93,7 @@ def _by_degree(inspection: Inspection, relations: dict[str, Any], path: Path) ->
                     lower, upper = ([bin[end] for bin in bins] for end in ("lower", "upper"))
                     axes.fill_between(places, lower, upper, color=colour, alpha=0.15, linewidth=0)
                 _name_bins(axes, bins)
-                axes.set_xlabel(f"training interactions of {side.name}, number of {side.name} below")
+                axes.set_xlabel(f"training interactions (bins double, from), {side.name} in the bin")
                 if side is inspection.users:
                     axes.set_ylabel(_axis_label(inspection, kind))
                 if len(names) > 1:
@@ -104,16 +104,18 @@ def _relation_names(inspection: Inspection, kind: str) -> list[tuple[str, str]]:
     """(label, key in the relations) of a kind."""
     if kind == "preference":
         return [(name, f"preference of {name}") for _, name in inspection.shown()]
-    return [(f"{left}-{right}", f"cosine {left}-{right}") for left, right in inspection.pairs]
+    return [(pair, f"cosine {pair}") for pair in inspection.pair_names()]
 
 
 def _name_bins(axes: Axes, bins: list[dict[str, Any]]) -> None:
-    axes.set_xticks(range(len(bins)), [f"{bin['bin']}\n{bin['nodes']:,}" for bin in bins], fontsize=7.5)
+    """Ticks with the lower end of each bin of degrees, and how many nodes it has."""
+    ticks = [f"{bin['bin'].partition('-')[0]}\n{bin['nodes']:,}" for bin in bins]
+    axes.set_xticks(range(len(bins)), ticks, fontsize=8)
 
 
 def _recall(inspection: Inspection, relations: dict[str, Any], path: Path) -> None:
     recall = relations["recall@20"]
-    with _page(inspection, "Test recall@20 of users (mean ± standard error)", path, (12, 3.6)) as figure:
+    with _page(inspection, "Test recall@20 of users (mean ± standard error)", path, (13, 3.8)) as figure:
         by_preference, by_cosine, by_degree = figure.subplots(1, 3, sharey=True)
         for axes, kind in ((by_preference, "preference"), (by_cosine, "cosine")):
             names = _relation_names(inspection, kind)
@@ -126,7 +128,7 @@ def _recall(inspection: Inspection, relations: dict[str, Any], path: Path) -> No
         bins = recall["by_degree"]
         _points(by_degree, range(len(bins)), bins, "black", None)
         _name_bins(by_degree, bins)
-        by_degree.set_xlabel("training interactions, number of users below")
+        by_degree.set_xlabel("training interactions (bins double, from), users in the bin")
         for axes in (by_preference, by_cosine, by_degree):
             axes.axhline(recall["mean"], color="grey", linestyle=":", linewidth=1)
         by_preference.set_ylabel("recall@20 (dotted: mean)")

@@ -83,7 +83,7 @@ def rank_correlation(left: np.ndarray, right: np.ndarray) -> dict[str, float] | 
 def side_relations(inspection: Inspection, side: Side) -> dict[str, Any]:
     """Everything about the users or the items that the pictures show, as numbers."""
     columns = {f"preference of {name}": side.preference[:, m] for m, name in enumerate(inspection.modalities)}
-    columns |= {f"cosine {left}-{right}": side.cosine[:, p] for p, (left, right) in enumerate(inspection.pairs)}
+    columns |= {f"cosine {pair}": side.cosine[:, column] for column, pair in enumerate(inspection.pair_names())}
     bins = degree_bins(side.degree)
     relations = {
         "nodes": len(side.ids),
@@ -112,9 +112,9 @@ def disagreements(inspection: Inspection, k: int) -> dict[str, list[dict[str, An
     """For each pair of modalities the k items with the lowest cosine, lowest first."""
     items = inspection.items
     ids, found = items.ids.tolist(), {}
-    for column, (left, right) in enumerate(inspection.pairs):
+    for column, pair in enumerate(inspection.pair_names()):
         lowest = np.argsort(items.cosine[:, column], kind="stable")[:k]
-        found[f"{left}-{right}"] = [
+        found[pair] = [
             {
                 "item": ids[row],
                 "degree": int(items.degree[row]),

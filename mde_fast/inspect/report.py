@@ -6,9 +6,11 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..data.dataset import REAL
 from ..errors import InputError
-from ..markdown import table
+from ..markdown import p_value, table
 from ..run_folder import RunFolder
 from .nodes import RECALL, Inspection, Side
 from .pictures import pictures
@@ -53,21 +55,27 @@ def summarise(document: dict[str, Any]) -> str:
     lines = [f"{document['dataset']} ({document['data']}), best epoch {document['best_epoch']}"]
     if document["data"] != REAL:
         lines.append(f"These figures say nothing about real data ({document['data']}).")
+    hidden = f"preference of {document['modalities'][0]}" if len(document["modalities"]) == 2 else None
+    width = 2 + max(len(name) for name in document["users"]["distribution"])
     for side in ("users", "items"):
         about = document[side]
         lines.append(f"{about['nodes']:,} {side}: median (quartiles), rank correlation with degree")
         for name, spread in about["distribution"].items():
+            if name == hidden:  # one minus the other
+                continue
             correlation = _correlation(about["correlation_with_degree"][name])
             values = f"{spread['median']:.3f} ({spread['lower']:.3f} to {spread['upper']:.3f})"
-            lines.append(f"  {name:<28}{values:<26}{correlation}")
+            lines.append(f"  {name:<{width}}{values:<26}{correlation}")
     recall = document["users"][RECALL]
     lines.append(f"test {RECALL} {recall['mean']:.4f} over {recall['users']:,} users, rank correlation with")
-    lines += [f"  {name:<28}{_correlation(value)}" for name, value in recall["correlation"].items()]
+    for name, value in recall["correlation"].items():
+        if name != hidden:
+            lines.append(f"  {name:<{width}}{_correlation(value)}")
     return "\n".join([*lines, *document["notes"]])
 
 
 def _correlation(value: dict[str, float] | None) -> str:
-    return "does not vary" if value is None else f"{value['spearman']:+.3f} (p {value['p']:.2g})"
+    return "does not vary" if value is None else f"{value['spearman']:+.3f} (p {p_value(value['p'])})"
 
 
 def _to_markdown(document: dict[str, Any], summary: str, drawn: list[str]) -> str:
@@ -81,7 +89,7 @@ def _to_markdown(document: dict[str, Any], summary: str, drawn: list[str]) -> st
             + [f"{row['preference'][name]:.3f}" for name in document["modalities"]]
             for row in items
         ]
-        parts.append(f"## Items whose {pair.replace('-', ' and ')} disagree most\n\n{table(head, lines)}")
+        parts.append(f"## Items whose {pair.replace(' / ', ' and ')} disagree most\n\n{table(head, lines)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -95,5 +103,6 @@ def _write_nodes(inspection: Inspection, side: Side, path: Path) -> None:
         writer.writerow([side.name.removesuffix("s"), "degree", *preferences, *cosines, *recall])
         for row, (external, degree) in enumerate(zip(side.ids.tolist(), side.degree.tolist())):
             values = [*side.preference[row], *side.cosine[row]]
-            own = [] if side.recall is None else ["" if side.recall[row] != side.recall[row] else f"{side.recall[row]:.6f}"]
-            writer.writerow([external, degree, *(f"{value:.6f}" for value in values), *own])
+            if side.recall is not None:
+                values.append(side.recall[row])
+            writer.writerow([external, degree, *("" if np.isnan(value) else f"{value:.6f}" for value in values)])

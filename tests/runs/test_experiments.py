@@ -227,23 +227,21 @@ def test_report_only(ablation, experiments, refused):
     refused(experiments("table2", "--report-only", "--output", "nowhere"), "nowhere: no such folder", "--report-only")
 
 
-def test_side_by_side_the_results_are_the_same(experiments, monkeypatch):
+def test_side_by_side(experiments, monkeypatch):
+    """One fails, the other is what it is alone, an unfinished one goes on."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    outcome = experiments("precision", "--seeds", 999, "--jobs", 2)
-    assert outcome.status == 0, outcome
-    assert "2 processes side by side, 1 CPU thread each" in outcome.out
-    assert experiments("precision", "--seeds", 999, "--output", "alone").status == 0
-    for row in ("mde", "mde-bf16"):
-        assert_same_result(run_of(row), Path("alone/runs") / f"{row}-seed999")
-
-
-def test_side_by_side_one_fails(experiments, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    run_of("mde").parent.mkdir(parents=True)
-    run_of("mde").write_text("a file where a run should be")
-    outcome = experiments("precision", "--seeds", 999, "--jobs", 2)
-    assert outcome.status == 1 and "mde-seed999 failed: " in outcome.err and str(run_of("mde")) in outcome.err
-    assert rows_of("precision")["mde-bf16"]["mean"] and not rows_of("precision")["mde"]["mean"]
+    run_of("mde", 1000).parent.mkdir(parents=True)
+    run_of("mde", 1000).write_text("a file where a run should be")
+    assert experiments("precision", "--seeds", 999, "--epochs", 1).status == 0
+    (run_of("mde-bf16") / "metrics.json").unlink()  # as if it had been killed on the way
+    (run_of("mde") / "metrics.json").unlink()
+    outcome = experiments("precision", "--seeds", "999,1000", "--jobs", 3)
+    assert outcome.status == 1 and "3 processes side by side, 1 CPU thread each" in outcome.out
+    assert "mde-seed1000 failed: " in outcome.err and str(run_of("mde", 1000)) in outcome.err
+    assert "mde-seed999: goes on" in outcome.out and "mde-bf16-seed1000: begins" in outcome.out
+    assert experiments("precision", "--seeds", "999,1000", "--output", "alone").status == 0
+    for row, seed in (("mde", 999), ("mde-bf16", 999), ("mde-bf16", 1000)):
+        assert_same_result(run_of(row, seed), Path("alone/runs") / f"{row}-seed{seed}")
 
 
 def test_side_by_side_a_signal_reaches_all(shop):
