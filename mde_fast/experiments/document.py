@@ -132,8 +132,9 @@ def _tests(row: Mapping[int, Mapping], reference: Mapping[int, Mapping]) -> dict
 
 
 def _catalogue(runs: Sequence[PlannedRun]) -> dict[str, Any] | None:
-    """What the runs know of their data: whether it is real, and its modalities."""
-    for run in runs:
-        if run.begun:
-            return RunFolder.open(run.path).load_json("catalogue.json")
-    return None
+    """What the runs know of their data: whether all of it is real, and its modalities.
+
+    A model without features calls data real whose features are not, so the run that knows most speaks for all.
+    """
+    known = [RunFolder.open(run.path).load_json("catalogue.json") for run in runs if run.begun]
+    return max(known, key=lambda one: (one["data"] != REAL, len(one["features"])), default=None)

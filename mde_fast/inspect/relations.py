@@ -37,14 +37,9 @@ def equal_bins(values: np.ndarray, among: np.ndarray) -> list[Bin]:
     if not among.any():
         return []
     edges = np.unique(np.quantile(values[among], np.linspace(0, 1, EQUAL_BINS + 1)))
-    if len(edges) == 1:
-        return [Bin(f"{edges[0]:.3g}", among)]
     place = np.searchsorted(edges[1:-1], values, side="right")
-    bins = [
-        Bin(f"{low:.3g} to {high:.3g}", among & (place == number))
-        for number, (low, high) in enumerate(zip(edges, edges[1:]))
-    ]
-    return [bin for bin in bins if bin.nodes.any()]
+    members = [among & (place == number) for number in np.unique(place[among])]
+    return [Bin(f"{values[nodes].min():.3g} to {values[nodes].max():.3g}", nodes) for nodes in members]
 
 
 def quartiles(values: np.ndarray) -> dict[str, float]:

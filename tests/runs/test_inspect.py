@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from itertools import combinations
 from pathlib import Path
 
@@ -23,7 +24,7 @@ WRITTEN = {"preferences.png", "cosine.png", "degree.png", "recall.png", "inspect
 
 @pytest.fixture
 def inspected(command):
-    """inspected(run, ...) -> (inspect.json, what was printed)."""
+    """inspected(run, ...) -> (inspect.json, what was printed, its columns one blank apart)."""
 
     def inspected(run: Path, *arguments) -> tuple[dict, str]:
         outcome = command("inspect", run, *arguments)
@@ -32,7 +33,7 @@ def inspected(command):
         assert files(folder) == WRITTEN
         for picture in folder.glob("*.png"):
             assert picture.read_bytes()[:4] == b"\x89PNG"
-        return json.loads((folder / "inspect.json").read_text()), outcome.out
+        return json.loads((folder / "inspect.json").read_text()), re.sub(" +", " ", outcome.out)
 
     return inspected
 
@@ -95,7 +96,7 @@ def test_distributions_and_correlations(run, inspected):
     assert (shown["lower"], shown["median"], shown["upper"]) == pytest.approx(expected, abs=1e-5)
     correlation = found["items"]["correlation_with_degree"]["preference of text"]
     assert correlation["spearman"] == pytest.approx(scipy.stats.spearmanr(text, degree).statistic, abs=1e-3)
-    assert f"preference of text    {shown['median']:.3f}" in out
+    assert f"preference of text {shown['median']:.3f}" in out
     assert f"{correlation['spearman']:+.3f}" in out and out.startswith("shop (real), best epoch ")
 
 
@@ -155,7 +156,7 @@ def test_options(trained, inspected, flags, said):
     fixed = found["items"]["distribution"]["preference of text"]
     if "fixed:0.7" in flags:
         assert fixed["minimum"] == pytest.approx(fixed["maximum"]) == pytest.approx(0.7)
-        assert "preference of text    does not vary" in out
+        assert "preference of text 0.700 (0.700 to 0.700) does not vary" in out
 
 
 def test_elsewhere(run, shop, command, tmp_path):
@@ -211,8 +212,12 @@ def test_equal_bins_share_equal_values():
     values = np.array([0.1] * 30 + [0.5] * 50 + [0.9] * 20 + [7.0])
     among = np.arange(101) < 100
     bins = equal_bins(values, among)
-    assert [(bin.label, int(bin.nodes.sum())) for bin in bins] == [("0.1 to 0.5", 30), ("0.5 to 0.9", 70)]
+    assert [(bin.label, int(bin.nodes.sum())) for bin in bins] == [
+        ("0.1 to 0.1", 30),
+        ("0.5 to 0.5", 50),
+        ("0.9 to 0.9", 20),
+    ]
     assert not any(bin.nodes[100] for bin in bins)
     (only,) = equal_bins(np.full(5, 0.25), np.ones(5, dtype=bool))
-    assert only.nodes.all() and only.label == "0.25"
+    assert only.nodes.all() and only.label == "0.25 to 0.25"
     assert equal_bins(values, np.zeros(101, dtype=bool)) == []
