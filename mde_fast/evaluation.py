@@ -36,8 +36,14 @@ class Evaluator:
         Returns:
             ``recall@5``, ... for each metric and cut-off.
         """
+        return average_metrics(self.per_user(user_vectors, item_vectors, part)[0])
+
+    def per_user(
+        self, user_vectors: Tensor, item_vectors: Tensor, part: str
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """The metrics of each of the B users of ``part``, (B,) for each metric and cut-off, and those users (B,)."""
         ranked, users = self.rank(user_vectors, item_vectors, part)
-        return average_metrics(ranked_metrics(ranked, self.held_out[part][users], self.cutoffs))
+        return ranked_metrics(ranked, self.held_out[part][users], self.cutoffs), users
 
     def rank(self, user_vectors: Tensor, item_vectors: Tensor, part: str) -> tuple[np.ndarray, np.ndarray]:
         """(B, K) items ranked for the B users of a split, K the largest cut-off, and those users (B,)."""

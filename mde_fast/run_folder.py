@@ -131,6 +131,12 @@ class RunFolder:
         self.write_json(f"checkpoints/{kind}.json", {**state, "tensors": name})
         self._keep_only(kind, name)
 
+    def drop_checkpoint(self, kind: str) -> None:
+        """Remove a checkpoint that nobody needs any more; the JSON file first, so that it never names what is gone."""
+        (self.checkpoints / f"{kind}.json").unlink(missing_ok=True)
+        for tensors in self.checkpoints.glob(f"{kind}-*.safetensors*"):
+            tensors.unlink(missing_ok=True)
+
     def _keep_only(self, kind: str, name: str) -> None:
         for stale in self.checkpoints.glob(f"{kind}-*.safetensors*"):
             if stale.name != Path(name).name:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from . import __version__
 from .assemble import make_dataset, make_device, make_model
@@ -20,7 +21,7 @@ from .plots import plot_curves
 from .recommender import feature_hashes, save_catalogue
 from .run_folder import RunFolder
 from .run_log import RunLog
-from .trainer import Trainer, require_negatives
+from .trainer import Trainer, require_negatives, without_prefix
 
 logger = logging.getLogger("mde_fast")
 
@@ -69,6 +70,8 @@ def resume_run(path: str | Path, changes: dict[str, Any]) -> dict[str, Any]:
     """
     run = RunFolder.open(path)
     stored = run.config()
+    if (run.path / "metrics.json").exists() and not run.has_checkpoint("last"):
+        raise InputError(f"{path}: stopped early and has no last checkpoint to go on from; evaluate it, or train anew")
     for name, value in changes.items():
         if name not in RESUMABLE_CHANGES and value != getattr(stored, name):
             raise InputError(
@@ -157,6 +160,31 @@ def evaluate_run(path: str | Path, *, topk: tuple[int, ...] = (), data_dir: str 
         "valid": evaluator(*vectors, "valid"),
         "test": evaluator(*vectors, "test"),
     }
+
+
+def rebuild_model(
+    path: str | Path, *, data_dir: str | None = None
+) -> tuple[nn.Module, InteractionDataset, dict[str, Any]]:
+    """The model of a run's best epoch, on the CPU.
+
+    Args:
+        path: the run folder.
+        data_dir: where dataset folders are now, when they have moved.
+
+    Returns:
+        (model, dataset, state of the best checkpoint).
+
+    Raises:
+        InputError: not a run, no epoch was finished in it, or its data have changed.
+    """
+    run = RunFolder.open(path)
+    config = _with_changes(run.config(), {"data_dir": data_dir} if data_dir else {})
+    state, tensors = run.load_checkpoint("best")
+    dataset = make_dataset(config)
+    check_same_dataset(run, dataset)
+    model = make_model(config, dataset, torch.device("cpu"))
+    model.load_state_dict(without_prefix(tensors, "model."))
+    return model, dataset, state
 
 
 def _with_changes(stored: Config, changes: dict[str, Any]) -> Config:

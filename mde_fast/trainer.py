@@ -101,9 +101,7 @@ class Trainer:
 
     def finished(self) -> bool:
         """Whether there is nothing left to train."""
-        progress = self.progress
-        waited = progress.epoch - progress.best_epoch
-        return progress.epoch >= self.config.epochs or (progress.epoch > 0 and waited >= self.config.stopping_step)
+        return is_over(self.config, self.progress.epoch, self.progress.best_epoch)
 
     def _train_epoch(self) -> float:
         """Train what is left of the current epoch; seconds it took."""
@@ -225,10 +223,10 @@ class Trainer:
         state, tensors = self.run.load_checkpoint("last")
         self.progress = Progress(**{name: state[name] for name in vars(self.progress)})
         logger.info("%s: %d epochs and %d steps are done", self.run.path, self.progress.epoch, self.progress.step)
-        self.model.load_state_dict(_part(tensors, "model."))
+        self.model.load_state_dict(without_prefix(tensors, "model."))
         optimizer = self.optimizer.state_dict()
         optimizer["state"] = {}
-        for name, tensor in _part(tensors, "optimizer.").items():
+        for name, tensor in without_prefix(tensors, "optimizer.").items():
             index, _, entry = name.partition(".")
             optimizer["state"].setdefault(int(index), {})[entry] = tensor
         self.optimizer.load_state_dict(optimizer)
@@ -262,8 +260,14 @@ class Trainer:
                 signal.signal(number, handler)
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def without_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors of a checkpoint whose names start with ``prefix``, under the rest of their names."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def is_over(config: Config, epochs: int, best_epoch: int) -> bool:
+    """Whether training ends after so many epochs: at the limit, or when the best one is too long ago."""
+    return epochs >= config.epochs or (epochs > 0 and epochs - best_epoch >= config.stopping_step)
 
 
 def require_negatives(dataset: InteractionDataset) -> None:

@@ -14,6 +14,8 @@ import mde_fast.runs
 from mde_fast import evaluate, recommend, train
 from mde_fast.cli import run_command
 from mde_fast.config import make_config
+from mde_fast.experiments import __main__ as experiments
+from mde_fast.inspect import __main__ as inspect
 from mde_fast.runs import start_run
 
 
@@ -75,8 +77,14 @@ def finished(tmp_path_factory) -> Path:
 @pytest.fixture
 def command(capsys, monkeypatch):
     """command("train", "--dataset", ...) -> Outcome of ``python -m mde_fast.train``, in this process."""
-    modules = {"train": train, "evaluate": evaluate, "recommend": recommend}
-    levels = {"train": logging.INFO}
+    modules = {
+        "train": train,
+        "evaluate": evaluate,
+        "recommend": recommend,
+        "experiments": experiments,
+        "inspect": inspect,
+    }
+    levels = {"train": logging.INFO, "experiments": logging.INFO}
 
     def command(name: str, *arguments) -> Outcome:
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])

@@ -54,6 +54,19 @@ def test_choices_and_defaults(help_of):
                 "--include-seen also items",
             ],
         ),
+        (
+            "experiments",
+            [
+                "EXPERIMENT table1, table2, figure2, precision",
+                "--seeds N,N,... train each row",
+                "--jobs N runs side by side",
+                "--output DIR reports",
+                "--config FILE YAML file",
+                "--report-only train nothing",
+                "--learning-rate X of Adam",
+            ],
+        ),
+        ("inspect", ["RUN run folder", "--k N how many", "--output DIR where", "--data-dir DIR where"]),
     ],
 )
 def test_the_commands_own_flags(help_of, name, flags):
@@ -62,11 +75,11 @@ def test_the_commands_own_flags(help_of, name, flags):
         assert flag in text
 
 
-@pytest.mark.parametrize("name", ["train", "recommend"])
+@pytest.mark.parametrize("name", ["train", "recommend", "experiments"])
 def test_examples(help_of, name):
     assert f"examples: python -m mde_fast.{name}" in help_of(name)
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "recommend"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "recommend", "inspect"])
 def test_the_program_is_called_as_it_is_typed(help_of, name):
     assert help_of(name).startswith(f"usage: python -m mde_fast.{name} [")

@@ -1,0 +1,140 @@
+"""What an experiment found, as one document: what its JSON file holds and its tables and picture show."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+import torch
+import yaml
+
+from .. import __version__
+from ..data.dataset import REAL
+from ..run_folder import RunFolder
+from .measurements import METRICS
+from .plan import PlannedRun
+from .published import published_rows
+from .rows import EXPERIMENTS, REFERENCE, ROWS
+from .statistics import paired_test, spread
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that reports are made of.
+
+    Attributes:
+        runs: the plan.
+        measured: run name -> metric -> (n,) of the test users, of finished runs.
+        failures: run name -> why it failed just now.
+        options: those of the command line and its file, without the rows' own.
+        settings: lines that say where the options come from.
+    """
+
+    runs: Sequence[PlannedRun]
+    measured: Mapping[str, Mapping[str, np.ndarray]]
+    failures: Mapping[str, str]
+    options: Mapping[str, Any]
+    settings: Sequence[str]
+
+
+def make_document(experiment: str, findings: Findings) -> dict[str, Any]:
+    """Means, deviations, tests and runs of one experiment, with all that is needed to judge and to repeat them."""
+    about = EXPERIMENTS[experiment]
+    runs = [run for run in findings.runs if run.row in about.rows]
+    dataset = Path(runs[0].config.dataset).stem
+    catalogue = _catalogue(runs)
+    rows = [_row(name, [run for run in runs if run.row == name], findings) for name in about.rows]
+    per_user = {name: _per_user([run for run in runs if run.row == name], findings) for name in about.rows}
+    for row in rows:
+        if row["name"] != REFERENCE:
+            row["against_reference"] = _tests(per_user[row["name"]], per_user[REFERENCE])
+    return {
+        "experiment": experiment,
+        "title": about.title,
+        "question": about.question,
+        "dataset": dataset,
+        "data": catalogue["data"] if catalogue else None,
+        "modalities": list(catalogue["features"]) if catalogue else [],
+        "date": time.strftime("%Y-%m-%d %H:%M:%S%z"),
+        "seeds": list(dict.fromkeys(run.seed for run in runs)),
+        "selection": runs[0].config.valid_metric,
+        "settings": list(findings.settings),
+        "options": yaml.safe_load(next(run for run in runs if run.row == REFERENCE).config.to_yaml()),
+        "versions_of_this_report": {
+            "mde_fast": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+            "python": platform.python_version(),
+        },
+        "reference": ROWS[REFERENCE].label,
+        "rows": rows,
+        "published": published_rows(experiment, dataset.lower()),
+        "complete": all(run["state"] == "finished" for row in rows for run in row["runs"]),
+    }
+
+
+def is_stand_in(document: Mapping[str, Any]) -> bool:
+    """Whether its figures say nothing about real data."""
+    return document["data"] not in (None, REAL)
+
+
+def _row(name: str, runs: Sequence[PlannedRun], findings: Findings) -> dict[str, Any]:
+    described = [_run(run, findings) for run in runs]
+    finished = [run["test"] for run in described if run["state"] == "finished"]
+    spreads = {metric: spread([test[metric] for test in finished]) for metric in METRICS} if finished else {}
+    return {
+        "name": name,
+        "label": ROWS[name].label,
+        "options": dict(ROWS[name].options),
+        "published_as": ROWS[name].published,
+        "mean": {metric: value.mean for metric, value in spreads.items()},
+        "standard_deviation": {metric: value.deviation for metric, value in spreads.items()},
+        "runs": described,
+    }
+
+
+def _run(run: PlannedRun, findings: Findings) -> dict[str, Any]:
+    description = {"seed": run.seed, "folder": run.path.as_posix()}
+    result = run.result()
+    if result is None:
+        return description | {"state": _unfinished(run, findings.failures.get(run.name))}
+    kept = ("best_epoch", "epochs_run", "seconds_per_epoch", "device", "precision", "versions")
+    test = {metric: float(values.mean()) for metric, values in findings.measured[run.name].items()}
+    return description | {"state": "finished", "test": test} | {name: result[name] for name in kept}
+
+
+def _unfinished(run: PlannedRun, failure: str | None) -> str:
+    if failure is not None:
+        return f"failed: {failure}"
+    return f"not finished: {run.epochs_done()} epochs are done" if run.begun else "not begun"
+
+
+def _per_user(runs: Sequence[PlannedRun], findings: Findings) -> dict[int, Mapping[str, np.ndarray]]:
+    return {run.seed: findings.measured[run.name] for run in runs if run.name in findings.measured}
+
+
+def _tests(row: Mapping[int, Mapping], reference: Mapping[int, Mapping]) -> dict[str, dict[str, Any]]:
+    """metric -> the paired test over users, with its verdict; empty when the two have no seed in common."""
+    tests = {}
+    for metric in METRICS:
+        values, others = ({seed: side[seed][metric] for seed in side} for side in (row, reference))
+        test = paired_test(values, others)
+        if test is not None:
+            tests[metric] = asdict(test) | {"below": test.below}
+    return tests
+
+
+def _catalogue(runs: Sequence[PlannedRun]) -> dict[str, Any] | None:
+    """What the runs know of their data: whether all of it is real, and its modalities.
+
+    A model without features calls data real whose features are not, so the run that knows most speaks for all.
+    """
+    known = [RunFolder.open(run.path).load_json("catalogue.json") for run in runs if run.begun]
+    return max(known, key=lambda one: (one["data"] != REAL, len(one["features"])), default=None)

@@ -1,0 +1,1 @@
+"""The preferences of a trained model made visible."""
