@@ -59,8 +59,13 @@ def make_device(config: Config) -> torch.device:
     return torch.device(name)
 
 
-def make_model(config: Config, dataset: InteractionDataset, device: torch.device) -> MDE:
+def make_model(
+    config: Config, dataset: InteractionDataset, device: torch.device, *, cache: GraphCache | None = None
+) -> MDE:
     """The model with its initial parameters, which depend on the seed alone.
+
+    Args:
+        cache: where finished graphs are kept; default: the folder that ``config`` names.
 
     Raises:
         InputError: the dataset lacks what the model needs.
@@ -79,7 +84,7 @@ def make_model(config: Config, dataset: InteractionDataset, device: torch.device
         item_k=config.knn_k,
         item_graph=config.item_graph,
         blend_weights=blend_weights(config, modalities),
-        cache=GraphCache(_cache_dir(config)),
+        cache=cache or GraphCache(graph_folder(config)),
     ).to(device)
     logger.info("graphs ready in %.1f s", time.perf_counter() - started)
     torch.manual_seed(config.seed)
@@ -101,7 +106,8 @@ def blend_weights(config: Config, modalities: tuple[str, ...]) -> tuple[float, .
     return (1 / len(modalities),) * len(modalities)
 
 
-def _cache_dir(config: Config) -> Path | None:
+def graph_folder(config: Config) -> Path | None:
+    """Where finished graphs are kept, None for nowhere."""
     if config.cache_dir == "none":
         return None
     return Path(config.cache_dir) if config.cache_dir else default_cache_dir() / "graphs"

@@ -15,6 +15,7 @@ from mde_fast import evaluate, recommend, train
 from mde_fast.cli import run_command
 from mde_fast.config import make_config
 from mde_fast.runs import start_run
+from mde_fast.search import __main__ as search
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ def finished(tmp_path_factory) -> Path:
 @pytest.fixture
 def command(capsys, monkeypatch):
     """command("train", "--dataset", ...) -> Outcome of ``python -m mde_fast.train``, in this process."""
-    modules = {"train": train, "evaluate": evaluate, "recommend": recommend}
-    levels = {"train": logging.INFO}
+    modules = {"train": train, "evaluate": evaluate, "recommend": recommend, "search": search}
+    levels = {"train": logging.INFO, "search": logging.INFO}
 
     def command(name: str, *arguments) -> Outcome:
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
