@@ -73,7 +73,8 @@ def train_trial(
         if files.has_checkpoint("last"):
             files.remove_leftovers()
             trainer.restore()
-            study.report(running, _values(trainer.progress.history, metric), _record(trainer.progress, metric))
+            if trainer.progress.history:  # else it was cut off in its first epoch
+                study.report(running, _values(trainer.progress.history, metric), _record(trainer.progress, metric))
 
         def after_epoch(progress: Progress) -> None:
             below = study.report(running, _values(progress.history[-1:], metric), _record(progress, metric))

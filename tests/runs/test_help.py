@@ -82,6 +82,10 @@ def test_examples(help_of, name):
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "recommend", "search"])
+def test_the_program_is_called_as_it_is_typed(help_of, name):
+    assert help_of(name).startswith(f"usage: python -m mde_fast.{name} [")
+
+
 def test_where_options_come_from(help_of):
     text = help_of("train")
     assert "--config and flags win over them. baby, clothing, default, sports, tiktok, none, or a YAML file" in text
@@ -90,7 +94,3 @@ def test_where_options_come_from(help_of):
 
 def test_a_flag_of_no_concern_is_not_shown(help_of):
     assert "--worker" not in help_of("search")
-
-
-def test_the_program_is_called_as_it_is_typed(help_of, name):
-    assert help_of(name).startswith(f"usage: python -m mde_fast.{name} [")

@@ -11,7 +11,9 @@ msa_weight: {low: 0.001, high: 1, log: true}
 msa: [cosine, infonce]
 """
 PRESET = "learning_rate: 0.01\nmsa_weight: 0.02\n"
-FLAGS = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items() if name != "learning_rate"]
+EPOCHS = 3  # of a trial
+FIXED = {**{name: value for name, value in OPTIONS.items() if name != "learning_rate"}, "epochs": EPOCHS}
+FLAGS = [f"--{name.replace('_', '-')}={value}" for name, value in FIXED.items()]
 FOLDER = Path("search/shop")
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 from small_runs import epoch_rows, files, metrics, write_shop
-from small_searches import FLAGS, FOLDER, report_of, trials_of
+from small_searches import EPOCHS, FIXED, FOLDER, report_of, trials_of
 
 from mde_fast.config import Config
 from mde_fast.data import stand_in
@@ -36,14 +36,14 @@ def test_what_it_leaves(searched):
     assert sum(row["is_preset"] for row in rows) == 1
     for row in rows:
         history = epoch_rows(FOLDER / f"trials/{row['trial']:04d}")
-        assert len(history) == row["epochs"] == 6
+        assert len(history) == row["epochs"] == EPOCHS
         best = [epoch["epoch"] for epoch in history if epoch["best"]][-1]
         assert row["best_epoch"] == best and row["value"] == history[best - 1]["valid"]["recall@20"]
         assert row["seconds"] == pytest.approx(sum(epoch["seconds"] + epoch["seconds_evaluation"] for epoch in history))
     expected = {"dataset": "shop", "data": "real", "selected_on": "validation recall@20"}
     assert {name: report[name] for name in expected} == expected
     assert set(report["versions"]) == {"mde_fast", "torch", "optuna", "python"}
-    assert report["fixed"]["epochs"] == 6 and not set(report["fixed"]) & set(report["space"])
+    assert report["fixed"]["epochs"] == EPOCHS and not set(report["fixed"]) & set(report["space"])
 
 
 def test_the_table(searched):
@@ -65,7 +65,7 @@ def test_lines_of_a_search(searching):
     assert out[0].startswith("shop (real): 60 users, 40 items")
     assert "searched: learning_rate, msa_weight, msa" in out
     assert any(line.startswith("trial 0: learning_rate 0.01, msa_weight 0.02, msa cosine") for line in out)
-    pattern = r"trial 1: recall@20 0\.\d{4} at epoch \d of 6, \d+ s; best is trial [01] with 0\.\d{4}"
+    pattern = r"trial 1: recall@20 0\.\d{4} at epoch \d of 3, \d+ s; best is trial [01] with 0\.\d{4}"
     assert any(re.fullmatch(pattern, line) for line in out)
     assert "2 trials: 2 complete" in out
     assert out[-1] == "table in search/shop/trials.md; train with --config search/shop/best.yaml"
@@ -91,7 +91,7 @@ def test_the_best_options_say_how_they_were_found(searched):
     for part in (
         "found for shop (real data)",
         "3 trials: 3 complete",
-        f"validation recall@20 {best['value']:.4f} at epoch {best['best_epoch']} of 6 (trial {best['trial']}, seed 999)",
+        f"validation recall@20 {best['value']:.4f} at epoch {best['best_epoch']} of 3 (trial {best['trial']}, seed 999)",
         f"reached {start['value']:.4f} (trial 0)",
         f"torch {torch.__version__}",
         "optuna ",
@@ -137,19 +137,19 @@ def test_the_test_split_is_never_measured(searched, monkeypatch):
 
     monkeypatch.setattr(Evaluator, "__call__", watched)
     searched("--trials", 2)
-    assert parts == ["valid"] * 12
+    assert parts == ["valid"] * 2 * EPOCHS
     assert set(sizes) == {0}, "there are no test interactions to measure"
 
 
 def test_other_test_interactions_change_nothing(searched, shop):
-    before = trials_of(searched("--trials", 4))
+    before = trials_of(searched("--trials", 3))
     rows = [line.split("\t") for line in (shop / "shop.inter").read_text().splitlines()]
     rng = np.random.default_rng(1)
     for row in rows:
         if row[2] == "2":
             row[1] = str(rng.integers(40))
     (shop / "shop.inter").write_text("\n".join("\t".join(row) for row in rows))
-    assert trials_of(searched("--trials", 4, output="other")) == before
+    assert trials_of(searched("--trials", 3, output="other")) == before
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ def test_a_folder_that_cannot_be_made(searching, refused, tmp_path):
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["--epochs", 7], "another value of a fixed option (epochs: 6 then, 7 now)"),
+        (["--epochs", 7], "another value of a fixed option (epochs: 3 then, 7 now)"),
         (["--msa", "cosine"], "another value of a fixed option (msa: None then, cosine now)"),
         (["--split-column", "x_label"], "another value of a fixed option (split_column: None then, x_label now)"),
     ],
@@ -346,8 +346,7 @@ def test_data_may_move_and_the_device_change(searching, shop, tmp_path):
 def test_the_defaults_of_options_are_those_of_a_run(searched):
     fixed = searched("--trials", 1)["fixed"]
     for name in ("embedding_size", "seed", "epochs", "item_graph", "nlt_detach"):
-        given = {flag.partition("=")[0][2:].replace("-", "_"): flag.partition("=")[2] for flag in FLAGS}
-        assert str(fixed[name]) == given.get(name, str(getattr(Config(), name)))
+        assert fixed[name] == FIXED.get(name, getattr(Config(), name))
 
 
 def test_no_figure_of_the_report_is_nan(searched):
