@@ -58,4 +58,4 @@ def _plot_history(axes, rows: list[dict[str, Any]]) -> None:
         axes.axhline(start["value"], color="grey", linestyle=":", linewidth=1, label="preset")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8, loc="lower right")
+        axes.legend(frameon=False, fontsize=8)

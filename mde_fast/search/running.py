@@ -198,8 +198,11 @@ class Search:
         fine = (0, 130, -signal.SIGTERM)  # done, interrupted, interrupted before it had begun
         failed = [worker for worker in workers if worker.process.returncode not in fine]
         if failed:
-            last = failed[0].last_line or f"status {failed[0].process.returncode}"
-            raise InputError(f"{len(failed)} of {jobs} processes failed: {last.removeprefix('error: ')}")
+            one = failed[0]
+            raise InputError(
+                f"{len(failed)} of {jobs} processes failed; process {one.number} (status {one.process.returncode}) "
+                f"said last: {one.last_line.removeprefix('error: ')}"
+            )
         return not interrupted
 
     def bar(self, total: int) -> tqdm:
