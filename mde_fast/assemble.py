@@ -56,18 +56,25 @@ def make_device(config: Config) -> torch.device:
     return torch.device(name)
 
 
-def make_model(config: Config, dataset: InteractionDataset, device: torch.device) -> nn.Module:
+def make_model(
+    config: Config, dataset: InteractionDataset, device: torch.device, *, cache: GraphCache | None = None
+) -> nn.Module:
     """The model with its initial parameters, which depend on the seed alone.
+
+    Args:
+        cache: where finished graphs are kept; default: the folder that ``config`` names.
 
     Raises:
         InputError: the dataset lacks what the model needs.
     """
     keep_freed_memory()  # graph building and, on a CPU, training allocate the same large blocks over and over
     torch.manual_seed(config.seed)
-    return MODELS[config.model].from_dataset(config, dataset, device, GraphCache(_cache_dir(config))).to(device)
+    cache = cache or GraphCache(graph_folder(config))
+    return MODELS[config.model].from_dataset(config, dataset, device, cache).to(device)
 
 
-def _cache_dir(config: Config) -> Path | None:
+def graph_folder(config: Config) -> Path | None:
+    """Where finished graphs are kept, None for nowhere."""
     if config.cache_dir == "none":
         return None
     return Path(config.cache_dir) if config.cache_dir else default_cache_dir() / "graphs"

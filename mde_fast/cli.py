@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from .config import OPTIONS, TYPES, convert, default_of, read_yaml, resolve_key
 from .errors import InputError
+from .presets import preset_names
 from .trainer import TrainingError
 
 logger = logging.getLogger("mde_fast")
@@ -61,6 +62,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             help=(entry.metadata["help"] + suffix).replace("%", "%%"),
             **({"nargs": "?", "const": "true"} if TYPES[name] is bool else {}),
         )
+
+
+def add_preset(parser: argparse.ArgumentParser) -> None:
+    """The flag that names a preset, for :func:`mde_fast.presets.find_preset`."""
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="options found for a dataset; --config and flags win over them. "
+        f"{', '.join(preset_names())}, none, or a YAML file (default: the one named like the dataset, else default)",
+    )
 
 
 def _metavar(name: str) -> str:

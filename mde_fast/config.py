@@ -324,20 +324,8 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], list[str]]:
     Raises:
         InputError: not readable, not YAML, an unknown key or a value of the wrong type.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); give the path of a YAML file") from None
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where is not None else ""
-        raise InputError(f"{path}: not valid YAML{line}; write one 'key: value' a line") from None
-    if content is None:
-        content = {}
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: not a mapping; write one 'key: value' a line")
     options, passed_over, feature_files = {}, [], {}
-    for key, value in content.items():
+    for key, value in read_mapping(path).items():
         key = str(key)
         if key in MMREC_FEATURE_FILES:
             feature_files[MMREC_FEATURE_FILES[key]] = str(value)
@@ -358,6 +346,27 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], list[str]]:
         options.setdefault("features", feature_files)
     notes = [f"{path}: no meaning here, passed over: {', '.join(passed_over)}"] if passed_over else []
     return options, notes
+
+
+def read_mapping(path: str | Path) -> dict[Any, Any]:
+    """The keys and values of a YAML file; none if it is empty.
+
+    Raises:
+        InputError: not readable, not YAML, or not a mapping.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); give the path of a YAML file") from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where is not None else ""
+        raise InputError(f"{path}: not valid YAML{line}; write one 'key: value' a line") from None
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not a mapping; write one 'key: value' a line")
+    return content
 
 
 def make_config(options: dict[str, Any]) -> Config:

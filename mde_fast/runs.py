@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,13 @@ logger = logging.getLogger("mde_fast")
 RESUMABLE_CHANGES = ("epochs", "device", "data_dir", "cache_dir")
 
 
-def start_run(config: Config, output: str | Path | None = None) -> dict[str, Any]:
+def start_run(config: Config, output: str | Path | None = None, *, notes: Iterable[str] = ()) -> dict[str, Any]:
     """Train a model from the beginning.
 
     Args:
         config: all options.
         output: the run folder to make; default ``runs/<dataset>-<model>-<date>``.
+        notes: lines for the log that say where the options come from.
 
     Returns:
         What metrics.json holds.
@@ -48,7 +50,9 @@ def start_run(config: Config, output: str | Path | None = None) -> dict[str, Any
     RunFolder.require_new(output)
     with RunLog() as log:
         dataset = make_dataset(config)
-        _describe(dataset)
+        describe(dataset)
+        for note in notes:
+            logger.info("%s", note)
         model = make_model(config, dataset, device)
         require_negatives(dataset)
         run = RunFolder.create(output)  # only now: bad input leaves nothing behind
@@ -82,7 +86,7 @@ def resume_run(path: str | Path, changes: dict[str, Any]) -> dict[str, Any]:
     device = make_device(config)
     with RunLog() as log:
         dataset = make_dataset(config)
-        _describe(dataset)
+        describe(dataset)
         check_same_dataset(run, dataset)
         model = make_model(config, dataset, device)
         log.write_to(run)
@@ -219,7 +223,8 @@ def check_same_dataset(run: RunFolder, dataset: InteractionDataset) -> None:
         )
 
 
-def _describe(dataset: InteractionDataset) -> None:
+def describe(dataset: InteractionDataset) -> None:
+    """Log what the dataset is."""
     # What nobody may overlook comes first.
     for line in sorted(dataset.statistics(), key=lambda line: not line.startswith("STAND-IN")):
         logger.info("%s", line)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from .cli import add_options, collect_options, make_parser, normalise_flags, run_command
-from .config import make_config
+from .cli import add_options, add_preset, collect_options, make_parser, normalise_flags, run_command
+from .config import default_of, make_config
 from .errors import InputError
+from .presets import find_preset
 from .runs import resume_run, start_run
 
 EPILOG = """examples:
@@ -12,6 +13,8 @@ EPILOG = """examples:
   python -m mde_fast.train --dataset data/my_shop --features image=clip.npy,text=bert.npy --output runs/shop
   python -m mde_fast.train --dataset purchases.csv --split temporal --require-real
   python -m mde_fast.train --resume runs/shop --epochs 200
+
+An option that is not given has the value of the dataset's preset or, failing that, the default named above.
 """
 
 
@@ -21,17 +24,23 @@ def main(arguments: list[str]) -> int:
     )
     parser.usage = "%(prog)s [--dataset NAME] [--output RUN] [option ...]\n       %(prog)s --resume RUN [--epochs N]"
     parser.add_argument("--config", metavar="FILE", help="YAML file of options; flags win over it")
+    add_preset(parser)
     parser.add_argument("--output", metavar="RUN", help="run folder to make (default: runs/DATASET-MODEL-DATE)")
     parser.add_argument("--resume", metavar="RUN", help="continue this run; --epochs may raise its limit")
     add_options(parser)
-    parsed = parser.parse_args(normalise_flags(arguments, own=("config", "output", "resume", "help")))
+    parsed = parser.parse_args(normalise_flags(arguments, own=("config", "preset", "output", "resume", "help")))
     options = collect_options(parsed, parsed.config)
     if parsed.resume is not None:
         if parsed.output is not None:
             raise InputError("--output: a resumed run stays in its folder; leave --output out")
+        if parsed.preset is not None:
+            raise InputError("--preset: a resumed run keeps its options; leave --preset out")
         result = resume_run(parsed.resume, options)
     else:
-        result = start_run(make_config(options), parsed.output)
+        dataset, model = (options.get(name, default_of(name)) for name in ("dataset", "model"))
+        preset = find_preset(dataset, parsed.preset, model=model)
+        config = make_config({**preset.options, **options})
+        result = start_run(config, parsed.output, notes=(preset.describe(options),))
     return 0 if result["status"] == "finished" else 130
 
 

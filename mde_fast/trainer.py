@@ -9,6 +9,7 @@ import logging
 import signal
 import statistics
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,10 +77,13 @@ class Trainer:
         self.step = make_step(model, self.optimizer, len(self.users), config.train_batch_size)
         self.interrupted = False
 
-    def fit(self) -> None:
+    def fit(self, after_epoch: Callable[[Progress], None] | None = None) -> None:
         """Train until the validation metric has not improved for ``stopping_step`` epochs, or ``epochs`` are over.
 
         Ctrl-C (or SIGTERM) ends after the current step with everything saved; ``interrupted`` is then True.
+
+        Args:
+            after_epoch: called when an epoch is recorded and saved; what it raises ends the training.
 
         Raises:
             TrainingError: a loss is not finite.
@@ -96,6 +100,8 @@ class Trainer:
                     self._save_best()
                 self._save_last()
                 self.run.append_line("metrics.jsonl", progress.history[-1])
+                if after_epoch is not None:
+                    after_epoch(progress)
         if progress.epoch < config.epochs:
             logger.info("no improvement for %d epochs: stopped early", config.stopping_step)
 

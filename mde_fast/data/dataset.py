@@ -116,6 +116,10 @@ class InteractionDataset:
         """The same interactions with other features."""
         return replace(self, features=features, data=data, notes=(*self.notes, note))
 
+    def without_test(self) -> InteractionDataset:
+        """The dataset with no test interactions: what is not there cannot be looked at."""
+        return replace(self, test=self.test.where(np.zeros(len(self.test), dtype=bool)))
+
     @cached_property
     def train_matrix(self) -> scipy.sparse.csr_matrix:
         """R: (U, I), a one for each TRAIN interaction."""

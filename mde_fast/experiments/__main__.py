@@ -9,9 +9,10 @@ from typing import Any
 
 from .. import __version__
 from ..assemble import make_dataset, make_device
-from ..cli import add_options, collect_options, make_parser, normalise_flags, run_command
-from ..config import OPTIONS, convert, make_config
+from ..cli import add_options, add_preset, collect_options, make_parser, normalise_flags, run_command
+from ..config import OPTIONS, convert, default_of, make_config
 from ..errors import InputError
+from ..presets import Preset, find_preset
 from .document import Findings
 from .measurements import measure
 from .plan import plan_runs
@@ -22,7 +23,7 @@ from .running import Training, exclusive, train
 logger = logging.getLogger("mde_fast")
 
 SEEDS = "999,1000,1001"
-OWN_FLAGS = ("seeds", "jobs", "output", "config", "report-only", "help")
+OWN_FLAGS = ("seeds", "jobs", "output", "config", "preset", "report-only", "help")
 EPILOG = """experiments:
   table1      LightGCN, a DRAGON-like setting and MDE (the paper's Table I, the rows that can be trained here)
   table2      MDE without MDA, without MSA, without NLT, and whole (Table II)
@@ -50,7 +51,9 @@ def main(arguments: list[str]) -> int:
     seeds = _seeds(parsed.seeds)
     if parsed.jobs < 1:
         raise InputError(f"--jobs: {parsed.jobs} must be 1 or more")
-    options = _options(parsed, experiments)
+    given = _options(parsed, experiments)
+    preset = find_preset(given.get("dataset", default_of("dataset")), parsed.preset)
+    options = {**preset.options, **given}
     config = make_config(options)
     make_device(config)
     dataset = make_dataset(config, with_features=False)  # what is wrong with it shows before anything is written
@@ -61,7 +64,7 @@ def main(arguments: list[str]) -> int:
     if not parsed.report_only:
         with exclusive(output) as lock:
             training = train(runs, parsed.jobs, lock)
-    findings = Findings(runs, measure(runs, dataset), training.failures, options, _settings(parsed, options))
+    findings = Findings(runs, measure(runs, dataset), training.failures, options, _settings(parsed, given, preset))
     documents = write_reports(experiments, findings, output)
     for document in documents:
         logger.info("\n%s", means_table(document).replace("## Means over seeds", document["title"]))
@@ -82,6 +85,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", metavar="DIR", help="reports, and runs in DIR/runs (default: experiments/DATASET)")
     parser.add_argument("--config", metavar="FILE", help="YAML file of options; flags win over it")
+    add_preset(parser)
     parser.add_argument("--report-only", action="store_true", help="train nothing, report what is there")
 
 
@@ -108,16 +112,17 @@ def _options(parsed: argparse.Namespace, experiments: list[str]) -> dict[str, An
     return options
 
 
-def _settings(parsed: argparse.Namespace, options: dict[str, Any]) -> list[str]:
+def _settings(parsed: argparse.Namespace, given: dict[str, Any], preset: Preset) -> list[str]:
     """Where the options come from, for the reports."""
-    flags = {name: value for name, value in options.items() if hasattr(parsed, name)}
-    lines = []
+    flags = {name: value for name, value in given.items() if hasattr(parsed, name)}
+    lines = [f"{preset.describe(given).capitalize()}.{_head_comment(preset.path) if preset.path else ''}"]
     if parsed.config:
-        from_file = {name: value for name, value in options.items() if name not in flags}
+        from_file = {name: value for name, value in given.items() if name not in flags}
         lines.append(f"Settings from {parsed.config}: {_listed(from_file)}.{_head_comment(parsed.config)}")
     lines += [
         f"Settings given as flags: {_listed(flags)}. All others: the defaults of mde_fast {__version__}.",
-        "All rows have these settings beside their own; none was tuned for a row by itself, nor by this command.",
+        "All rows have these settings beside their own; but for LightGCN, which has a preset, none was tuned for a row "
+        "by itself, nor by this command.",
     ]
     return lines
 

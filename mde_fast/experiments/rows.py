@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..config import Config
+from ..presets import find_preset
 
 REFERENCE = "mde"  # the row that every other one is compared with
 TEXT_PREFERENCES = tuple(tenth / 10 for tenth in range(1, 10))  # c of variant A
@@ -35,6 +36,8 @@ DRAGON_LIKE = {
     "msa_weight": 0.0,
 }
 
+LIGHTGCN = {"model": "lightgcn", **find_preset("", "lightgcn").options}
+
 ROWS = {
     "mde": Row("MDE", published="MDE"),
     "without-mda": Row("w/o MDA", {"mda_weight": 0.0}, published="w/o MDA"),
@@ -43,7 +46,7 @@ ROWS = {
     **{name: Row(f"variant A, {share}", {"nlt": f"fixed:{share}"}) for name, share in FIXED.items()},
     "free": Row("variant B", {"nlt": "free"}),
     "dragon-like": Row("DRAGON-like", DRAGON_LIKE, published="DRAGON"),
-    "lightgcn": Row("LightGCN", {"model": "lightgcn"}, published="LightGCN"),
+    "lightgcn": Row("LightGCN", LIGHTGCN, published="LightGCN"),
     "mde-bf16": Row("MDE, bf16", {"precision": "bf16"}),
 }
 

@@ -78,6 +78,20 @@ class GraphCache:
         return tensors
 
 
+class GraphsInMemory(GraphCache):
+    """Keeps graphs in memory besides, for a process that trains many models on one dataset."""
+
+    def __init__(self, folder: Path | None):
+        super().__init__(folder)
+        self.made: dict[str, dict[str, torch.Tensor]] = {}
+
+    def _tensors(self, build: Callable[[], dict[str, torch.Tensor]], what: str, key: tuple) -> dict[str, torch.Tensor]:
+        name = _hash(what, *key)
+        if name not in self.made:
+            self.made[name] = super()._tensors(build, what, key)
+        return self.made[name]
+
+
 def _hash(*parts) -> str:
     digest = xxhash.xxh3_128(FORMAT.encode())
     for part in parts:

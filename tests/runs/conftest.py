@@ -17,6 +17,7 @@ from mde_fast.config import make_config
 from mde_fast.experiments import __main__ as experiments
 from mde_fast.inspect import __main__ as inspect
 from mde_fast.runs import start_run
+from mde_fast.search import __main__ as search
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,9 @@ def command(capsys, monkeypatch):
         "recommend": recommend,
         "experiments": experiments,
         "inspect": inspect,
+        "search": search,
     }
-    levels = {"train": logging.INFO, "experiments": logging.INFO}
+    levels = {"train": logging.INFO, "experiments": logging.INFO, "search": logging.INFO}
 
     def command(name: str, *arguments) -> Outcome:
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])

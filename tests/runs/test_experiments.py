@@ -24,9 +24,6 @@ from mde_fast.run_folder import RunFolder
 STEPS = 7  # of an epoch
 ABLATION = ("without-mda", "without-msa", "without-nlt", "mde")
 OUTPUT = Path("experiments/shop")
-needs_lightgcn = pytest.mark.skipif(
-    "lightgcn" not in OPTIONS["model"].metadata["choices"], reason="this version has no model lightgcn"
-)
 
 
 @pytest.fixture
@@ -126,14 +123,12 @@ def test_figure_2(experiments):
     assert RunFolder.open(run_of("fixed-0.3")).config().nlt == "fixed:0.3"
 
 
-@needs_lightgcn
 def test_table_1(experiments):
     assert experiments("table1", "--seeds", 999).status == 0
     assert metrics(run_of("lightgcn"))["model"] == "lightgcn"
     assert RunFolder.open(run_of("dragon-like")).config().fusion_nodes == "users"
 
 
-@needs_lightgcn
 def test_a_model_without_features_does_not_make_stand_in_features_real(experiments, shop):
     for path in shop.glob("*_feat.npy"):
         path.unlink()

@@ -17,13 +17,14 @@ def help_of(command):
     return help_of
 
 
-def test_every_option_of_a_run(help_of):
-    text = help_of("train")
-    for name, entry in OPTIONS.items():
-        flag = f" --{name.replace('_', '-')} "
+@pytest.mark.parametrize("name", ["train", "search"])
+def test_every_option_of_a_run(help_of, name):
+    text = help_of(name)
+    for option, entry in OPTIONS.items():
+        flag = f" --{option.replace('_', '-')} "
         assert flag in text
         after = text[text.index(flag, text.index("data options")) :]
-        assert after.find(" ".join(entry.metadata["help"].split())) in range(len(flag), len(flag) + 60), name
+        assert after.find(" ".join(entry.metadata["help"].split())) in range(len(flag), len(flag) + 60), option
     for group in ("data", "model", "training", "evaluation"):
         assert f"{group} options" in text
 
@@ -39,7 +40,20 @@ def test_choices_and_defaults(help_of):
 @pytest.mark.parametrize(
     "name, flags",
     [
-        ("train", ["--config FILE YAML file", "--output RUN run folder", "--resume RUN continue"]),
+        ("train", ["--config FILE YAML file", "--preset NAME options found", "--output RUN run folder", "--resume RUN"]),
+        (
+            "search",
+            [
+                "--preset NAME options found",
+                "--output DIR folder of the search",
+                "--space FILE YAML file of what is searched",
+                "--trials N in all, earlier ones included (default: 50)",
+                "--timeout TIME stop after so long",
+                "--jobs N processes",
+                "--pruner {median,none} median ends a trial",
+                "--sampler-seed N of the proposals (default: 0)",
+            ],
+        ),
         ("evaluate", ["RUN run folder", "--topk K,K,... cut-offs", "--data-dir DIR where", "--json print JSON"]),
         (
             "recommend",
@@ -75,11 +89,21 @@ def test_the_commands_own_flags(help_of, name, flags):
         assert flag in text
 
 
-@pytest.mark.parametrize("name", ["train", "recommend", "experiments"])
+@pytest.mark.parametrize("name", ["train", "recommend", "experiments", "search"])
 def test_examples(help_of, name):
     assert f"examples: python -m mde_fast.{name}" in help_of(name)
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "recommend", "inspect"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "recommend", "inspect", "search"])
 def test_the_program_is_called_as_it_is_typed(help_of, name):
     assert help_of(name).startswith(f"usage: python -m mde_fast.{name} [")
+
+
+def test_where_options_come_from(help_of):
+    text = help_of("train")
+    assert "--config and flags win over them. baby, clothing, default, lightgcn, sports, tiktok, none, or a YAML file" in text
+    assert "An option that is not given has the value of the dataset's preset" in text
+
+
+def test_a_flag_of_no_concern_is_not_shown(help_of):
+    assert "--worker" not in help_of("search")

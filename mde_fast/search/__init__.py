@@ -1,0 +1,1 @@
+"""Hyper-parameter search, selected on validation alone: ``python -m mde_fast.search``. Needs the package Optuna."""

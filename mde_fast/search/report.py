@@ -1,0 +1,220 @@
+"""What a search leaves to read: a ranked table, the best options, a picture."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import time
+from collections.abc import Container
+from dataclasses import fields
+from typing import Any
+
+import optuna
+import torch
+import yaml
+from optuna.trial import FrozenTrial, TrialState
+
+from .. import __version__
+from ..config import Config, default_of, with_options
+from ..data.dataset import REAL
+from ..presets import Preset
+from ..run_folder import RunFolder
+from .figure import plot_search
+from .running import Search, show
+from .space import to_options
+
+logger = logging.getLogger("mde_fast.search")
+
+STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+# Below this many complete trials an importance is noise.
+TRIALS_FOR_IMPORTANCE = 8
+
+
+def write_report(search: Search, preset: Preset, given: Container[str]) -> dict[str, Any]:
+    """Write trials.json, trials.md, importance.png and, once a trial is complete, best.yaml.
+
+    Args:
+        preset: whose values the first trial has.
+        given: options that were given, and so not searched.
+
+    Returns:
+        What trials.json holds.
+    """
+    study, config = search.study, search.config
+    study.collect_abandoned()
+    report = {
+        "dataset": search.study.settings["dataset"]["name"],
+        "data": search.study.settings["dataset"]["data"],
+        "selected_on": f"validation {config.valid_metric.lower()}",
+        "preset": preset.name,
+        "space": study.settings["space"],
+        "fixed": study.settings["value of a fixed option"],
+        "device": str(search.device),
+        "versions": versions(),
+        "importance": importance(study.study),
+        "trials": ranked(study.trials()),
+    }
+    files = RunFolder(study.folder)
+    files.write_json("trials.json", report)
+    files.write_text("trials.md", table(report))
+    files.write("importance.png", lambda path: plot_search(report, path))
+    if study.best() is not None:
+        files.write_text("best.yaml", best_options(search, report, {*preset.options, *given}))
+    return report
+
+
+def versions() -> dict[str, str]:
+    return {
+        "mde_fast": __version__,
+        "torch": torch.__version__,
+        "optuna": optuna.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def ranked(trials: list[FrozenTrial]) -> list[dict[str, Any]]:
+    """A row per trial: complete ones best first, then the others by state, likewise."""
+    rows = []
+    for trial in trials:
+        record = trial.user_attrs.get("record", {})
+        rows.append(
+            {
+                "trial": trial.number,
+                "state": STATES[trial.state],
+                "is_preset": trial.user_attrs.get("preset", False),
+                **{name: record.get(name) for name in ("value", "best_epoch", "epochs", "seconds")},
+                "reason": trial.user_attrs.get("reason"),
+                "parameters": dict(trial.params),
+            }
+        )
+    order = list(STATES.values())
+    rows.sort(key=lambda row: (order.index(row["state"]), -(row["value"] or 0), row["trial"]))
+    return [{"rank": place if row["state"] == "complete" else None, **row} for place, row in enumerate(rows, 1)]
+
+
+def importance(study: optuna.Study) -> dict[str, float]:
+    """Share of each parameter in what sets the best trials apart, by PED-ANOVA; empty while trials are few.
+
+    Source: Watanabe et al., PED-ANOVA, IJCAI 2023, as in Optuna.
+    """
+    complete = sum(trial.state == TrialState.COMPLETE for trial in study.get_trials(deepcopy=False))
+    if complete < TRIALS_FOR_IMPORTANCE:
+        return {}
+    # The best tenth, but never fewer than five trials: fewer tell nothing.
+    share = max(0.1, 5 / complete)
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=share)
+    return optuna.importance.get_param_importances(study, evaluator=evaluator)
+
+
+def counts(report: dict[str, Any]) -> str:
+    """``12 trials: 9 complete, 2 pruned, 1 failed``."""
+    states = [row["state"] for row in report["trials"]]
+    parts = [f"{states.count(state)} {state}" for state in STATES.values() if state in states]
+    return f"{len(states)} trial{'s' if len(states) != 1 else ''}: {', '.join(parts)}"
+
+
+def caution(report: dict[str, Any]) -> str:
+    """A line about data that are not real, else nothing."""
+    return "" if report["data"] == REAL else f"{report['data'].upper()}: these values say nothing about real data."
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report in Markdown."""
+    names = list(report["space"])
+    lines = [f"# Search on {report['dataset']} ({report['data']})", ""]
+    if caution(report):
+        lines += [f"**{caution(report)}**", ""]
+    lines += [
+        f"{counts(report)}. Ranked by {report['selected_on']} at each trial's best epoch; test data were not looked at.",
+        f"The first trial is the preset {report['preset']} (marked *), as far as the space contains it.",
+        "",
+    ]
+    head = ["rank", "trial", "state", report["selected_on"].split()[1], "best epoch", "epochs", "seconds", *names]
+    lines += [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for row in report["trials"]:
+        cells = [
+            row["rank"] or "",
+            f"{row['trial']}{' *' if row['is_preset'] else ''}",
+            row["state"],
+            "" if row["value"] is None else f"{row['value']:.4f}",
+            row["best_epoch"] or "",
+            row["epochs"] or "",
+            "" if row["seconds"] is None else f"{row['seconds']:.0f}",
+            *(show(row["parameters"].get(name, "")) for name in names),
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    failed = [f"- Trial {row['trial']} failed: {row['reason']}" for row in report["trials"] if row["reason"]]
+    lines += ["", *failed, ""] if failed else [""]
+    lines += ["| option | searched values | importance |", "|---|---|---|"]
+    for name, values in report["space"].items():
+        share = report["importance"].get(name)
+        lines.append(f"| {name} | {values} | {'' if share is None else f'{share:.2f}'} |")
+    lines += [
+        "",
+        "Importance: share in what sets the best trials apart (PED-ANOVA)"
+        + ("." if report["importance"] else f"; needs {TRIALS_FOR_IMPORTANCE} complete trials."),
+        "Fixed: " + ", ".join(f"{name} {value}" for name, value in report["fixed"].items()) + ".",
+        f"{time.strftime('%Y-%m-%d')}, {report['device']}, "
+        + ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+        + ".",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def best_options(search: Search, report: dict[str, Any], decided: Container[str]) -> str:
+    """The best trial's options as YAML, for ``train --config``; comments say how they were found.
+
+    Args:
+        decided: options that were not left to their defaults.
+    """
+    best, config = search.study.best(), search.config
+    record = best.user_attrs["record"]
+    found = with_options(config, **to_options(best.params))
+    start = next((row for row in report["trials"] if row["is_preset"] and row["state"] == "complete"), None)
+    written = {
+        entry.name: getattr(found, entry.name)
+        for entry in fields(Config)
+        if entry.name in search.study.space
+        or entry.name in decided
+        or getattr(found, entry.name) != default_of(entry.name)
+    }
+    for name in ("device", "cache_dir"):  # of this machine
+        written.pop(name, None)
+    written = {"dataset": found.dataset, **written}
+    comments = [
+        f"Options found for {report['dataset']} ({report['data']} data) by python -m mde_fast.search.",
+        *([caution(report)] if caution(report) else []),
+        f"Best of {counts(report)}.",
+        f"{report['selected_on']} {best.value:.4f} at epoch {record['best_epoch']} of {record['epochs']} "
+        f"(trial {best.number}, seed {found.seed}); test data were not looked at.",
+        *([f"Preset {report['preset']} reached {start['value']:.4f} (trial {start['trial']})."] if start else []),
+        f"{time.strftime('%Y-%m-%d')}, {report['device']}, "
+        + ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
+        f"Train with: python -m mde_fast.train --config {search.study.folder / 'best.yaml'}",
+    ]
+    values = {name: list(value) if isinstance(value, tuple) else value for name, value in written.items()}
+    content = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return "".join(f"# {line}\n" for line in comments) + content
+
+
+def log_result(search: Search, report: dict[str, Any]) -> None:
+    """Say what was found, and where it lies."""
+    if caution(report):
+        logger.info("%s", caution(report))
+    logger.info("%s", counts(report))
+    best = search.study.best()
+    if best is None:
+        logger.info("no trial is complete yet; the same command goes on")
+        return
+    folder = search.study.folder
+    logger.info("best: trial %d, %s %.4f", best.number, report["selected_on"], best.value)
+    for name, value in best.params.items():
+        logger.info("  %s: %s", name, show(value))
+    logger.info("table in %s/trials.md; train with --config %s/best.yaml", folder, folder)

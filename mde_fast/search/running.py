@@ -1,0 +1,250 @@
+"""A search from its options to its report: trials one after the other, or in several processes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from optuna.trial import TrialState
+from tqdm import tqdm
+
+from ..assemble import graph_folder, make_dataset, make_device, make_model
+from ..config import Config, with_options
+from ..data.dataset import InteractionDataset
+from ..errors import InputError
+from ..graphs.cache import GraphsInMemory
+from ..recommender import feature_hashes
+from ..runs import describe as describe_dataset
+from ..trainer import TrainingError, require_negatives
+from .space import Space, describe, point_of, to_options
+from .study import RunningTrial, Study
+from .trial import TimeIsUp, train_trial
+
+logger = logging.getLogger("mde_fast.search")
+
+# Where things are and what computes them may change while a search goes on.
+FREE_TO_CHANGE = ("dataset", "data_dir", "cache_dir", "device")
+
+
+@dataclass
+class Search:
+    """What every process of a search needs.
+
+    Attributes:
+        config: the options that all trials share, and the values of the first trial for those that are searched.
+        study: the trials, and what they share.
+        dataset: without its test interactions, so that nothing can be selected on them.
+        device: on which trials are trained.
+        cache: finished graphs, in memory.
+    """
+
+    config: Config
+    study: Study
+    dataset: InteractionDataset
+    device: torch.device
+    cache: GraphsInMemory
+
+    @classmethod
+    def open(
+        cls, config: Config, space: Space, output: str | Path, *, seed: int = 0, prune: bool = True, quiet: bool = False
+    ) -> Search:
+        """Read the dataset, and open the study of a folder or make it.
+
+        Args:
+            config: all options.
+            space: option name -> values to search.
+            output: folder of the search.
+            seed: of the sampler.
+            prune: end trials that fall behind, from the epoch on at which a run may stop early.
+            quiet: leave out the lines about the dataset.
+
+        Raises:
+            InputError: anything the user gave that cannot be used.
+        """
+        device = make_device(config)
+        dataset = make_dataset(config)
+        if not quiet:
+            describe_dataset(dataset)
+        require_negatives(dataset)
+        cache = GraphsInMemory(graph_folder(config))
+        # What cannot be trained on is refused before there is a study, and the first trials find their graphs.
+        make_model(config, dataset, torch.device("cpu"), cache=cache)
+        shared = {
+            entry.name: getattr(config, entry.name)
+            for entry in fields(Config)
+            if entry.name not in space and entry.name not in FREE_TO_CHANGE
+        }
+        settings = {
+            "dataset": {
+                "name": dataset.name,
+                "data": dataset.data,
+                "interactions": dataset.fingerprint,
+                "features": feature_hashes(dataset),
+            },
+            "value of a fixed option": json.loads(json.dumps(shared)),
+            "space": {name: describe(values) for name, values in space.items()},
+        }
+        study = Study(
+            output,
+            space,
+            settings,
+            preset=point_of(config, space),
+            seed=seed,
+            pruned_from=config.stopping_step if prune else None,
+        )
+        return cls(config, study, dataset.without_test(), device, cache)
+
+    def work(self, total: int, deadline: float) -> bool:
+        """Train trials until there are ``total``, with those of other processes, or the time is up.
+
+        Returns:
+            False if it was interrupted.
+
+        Raises:
+            InputError: the trials cannot be trained or recorded.
+        """
+        with self.bar(total) as bar:
+            while time.monotonic() < deadline and (running := self.study.begin(total)) is not None:
+                try:
+                    interrupted = self._train(running, deadline)
+                finally:
+                    self.study.leave(running)
+                self.refresh(bar)
+                if interrupted:
+                    return False
+        return True
+
+    def _train(self, running: RunningTrial, deadline: float) -> bool:
+        """Train one trial and record how it ended; whether the person at the keyboard wants to stop."""
+        study, parameters = self.study, running.trial.params
+        logger.info("trial %s: %s", running.trial.number, ", ".join(f"{key} {show(value)}" for key, value in parameters.items()))
+        config = with_options(self.config, **to_options(parameters))
+        try:
+            trainer = train_trial(
+                study, running, config, self.dataset, self.device, cache=self.cache, deadline=deadline
+            )
+        except optuna.TrialPruned:
+            study.end(running, TrialState.PRUNED)
+        except (TrainingError, torch.OutOfMemoryError) as error:
+            study.end(running, TrialState.FAIL, " ".join(str(error).split()))
+        except TimeIsUp:
+            logger.info("trial %s: the time is up; the same command goes on with it", running.trial.number)
+            return False
+        else:
+            if not trainer.finished():
+                logger.info("trial %s: interrupted; the same command goes on with it", running.trial.number)
+                return True
+            study.end(running, TrialState.COMPLETE)
+            self._log_end(running)
+            return trainer.interrupted
+        self._log_end(running)
+        return False
+
+    def _log_end(self, running: RunningTrial) -> None:
+        metric = self.config.valid_metric.lower()
+        trial = next(trial for trial in self.study.trials() if trial.number == running.trial.number)
+        record, best = trial.user_attrs.get("record"), self.study.best()
+        parts = []
+        if trial.state == TrialState.FAIL:
+            parts.append(f"failed: {trial.user_attrs['reason']}")
+        if record is not None:
+            pruned = "pruned, " if trial.state == TrialState.PRUNED else ""
+            where = f"at epoch {record['best_epoch']} of {record['epochs']}, {record['seconds']:.0f} s"
+            parts.append(f"{pruned}{metric} {record['value']:.4f} {where}")
+        if best is not None:
+            parts.append(f"best is trial {best.number} with {best.value:.4f}")
+        logger.info("trial %s: %s", running.trial.number, "; ".join(parts))
+
+    def work_in_processes(self, jobs: int, arguments: list[str], total: int) -> bool:
+        """The same in several processes, each the command of this one.
+
+        Args:
+            jobs: how many.
+            arguments: of this command.
+
+        Returns:
+            False if it was interrupted.
+
+        Raises:
+            InputError: a process failed; the others went on to the end.
+        """
+        threads = max(1, torch.get_num_threads() // jobs)
+        logger.info("%d processes of %d thread%s", jobs, threads, "s" if threads > 1 else "")
+        self.dataset = self.cache = None  # each has its own
+        workers = [Worker(number, arguments, threads) for number in range(1, jobs + 1)]
+        interrupted = False
+        with self.bar(total) as bar:
+            while any(worker.process.poll() is None for worker in workers):
+                try:
+                    time.sleep(0.5)
+                    self.refresh(bar)
+                except KeyboardInterrupt:
+                    interrupted = True
+                    for worker in workers:
+                        worker.interrupt()
+        for worker in workers:
+            worker.reader.join()
+        fine = (0, 130, -signal.SIGTERM)  # done, interrupted, interrupted before it had begun
+        failed = [worker for worker in workers if worker.process.returncode not in fine]
+        if failed:
+            one = failed[0]
+            raise InputError(
+                f"{len(failed)} of {jobs} processes failed; process {one.number} (status {one.process.returncode}) "
+                f"said last: {one.last_line.removeprefix('error: ')}"
+            )
+        return not interrupted
+
+    def bar(self, total: int) -> tqdm:
+        bar = tqdm(total=total, desc="trials", unit="trial", disable=None)
+        self.refresh(bar)
+        return bar
+
+    def refresh(self, bar: tqdm) -> None:
+        if bar.disable:
+            return
+        bar.n = sum(trial.state.is_finished() for trial in self.study.trials())
+        best = self.study.best()
+        bar.set_postfix_str(f"best {best.value:.4f}" if best is not None else "")
+
+
+class Worker:
+    """A process of its own that trains trials; its lines are logged here."""
+
+    def __init__(self, number: int, arguments: list[str], threads: int):
+        self.number, self.last_line = number, ""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mde_fast.search", *arguments, "--jobs", "1", "--worker"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
+            start_new_session=True,  # Ctrl-C reaches it through interrupt() alone
+        )
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self.last_line = line.rstrip()
+            logger.info("[%d] %s", self.number, self.last_line)
+
+    def interrupt(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+
+
+def show(value: Any) -> str:
+    """A parameter as people write it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,115 @@
+"""One trial: a training of which the validation metric is kept, and nothing else that is large."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+import torch
+
+from ..assemble import make_model
+from ..config import Config
+from ..data.dataset import InteractionDataset
+from ..graphs.cache import GraphCache
+from ..run_folder import RunFolder
+from ..trainer import Progress, Trainer
+from .study import RunningTrial, Study
+
+
+class TimeIsUp(Exception):
+    """The search has had its time; the trial is saved."""
+
+
+class TrialFolder(RunFolder):
+    """The files of a trial: its options, its rows, and while it runs what is needed to go on with it.
+
+    The parameters of its best epoch are not kept: a training with its options brings them back.
+    """
+
+    def make(self) -> None:
+        with self._writing("the trial's folder"):
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+
+    def save_checkpoint(self, kind: str, state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        if kind == "last":
+            super().save_checkpoint(kind, state, tensors)
+
+
+def train_trial(
+    study: Study,
+    running: RunningTrial,
+    config: Config,
+    dataset: InteractionDataset,
+    device: torch.device,
+    *,
+    cache: GraphCache,
+    deadline: float,
+) -> Trainer:
+    """Train with the options of a trial, or go on with it, and report every epoch to the study.
+
+    Args:
+        dataset: without test interactions.
+        deadline: on the clock of ``time.monotonic``.
+
+    Returns:
+        The trainer; its ``finished()`` is false if it was interrupted.
+
+    Raises:
+        optuna.TrialPruned: other trials were better at that epoch.
+        TimeIsUp: ``deadline`` is over.
+        mde_fast.trainer.TrainingError: a loss is not finite.
+        torch.OutOfMemoryError: the options need more memory than the device has.
+    """
+    metric = config.valid_metric.lower()
+    files = TrialFolder(running.folder)
+    files.make()
+    files.write_text("options.yaml", config.to_yaml())
+    with _warnings_only():
+        trainer = Trainer(make_model(config, dataset, device, cache=cache), dataset, config, files)
+        if files.has_checkpoint("last"):
+            files.remove_leftovers()
+            trainer.restore()
+            if trainer.progress.history:  # else it was cut off in its first epoch
+                study.report(running, _values(trainer.progress.history, metric), _record(trainer.progress, metric))
+
+        def after_epoch(progress: Progress) -> None:
+            below = study.report(running, _values(progress.history[-1:], metric), _record(progress, metric))
+            if trainer.finished():
+                return
+            if below:
+                raise optuna.TrialPruned
+            if time.monotonic() > deadline:
+                raise TimeIsUp
+
+        trainer.fit(after_epoch)
+    return trainer
+
+
+def _values(rows: list[dict[str, Any]], metric: str) -> dict[int, float]:
+    return {row["epoch"]: row["valid"][metric] for row in rows}
+
+
+def _record(progress: Progress, metric: str) -> dict[str, Any]:
+    history = progress.history
+    return {
+        "value": history[progress.best_epoch - 1]["valid"][metric],
+        "best_epoch": progress.best_epoch,
+        "epochs": progress.epoch,
+        "seconds": sum(row["seconds"] + row["seconds_evaluation"] for row in history),
+    }
+
+
+@contextmanager
+def _warnings_only() -> Iterator[None]:
+    """A trial's lines about itself are in its metrics.jsonl; of the console it has the progress bar."""
+    logger = logging.getLogger("mde_fast")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

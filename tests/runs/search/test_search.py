@@ -1,0 +1,354 @@
+"""A search from the command line to what lies in its folder."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from small_runs import epoch_rows, files, metrics, write_shop
+from small_searches import EPOCHS, FIXED, FOLDER, report_of, trials_of
+
+from mde_fast.config import Config
+from mde_fast.data import stand_in
+from mde_fast.data.stand_in import StandInSize
+from mde_fast.evaluation import Evaluator
+from mde_fast.models.mde import MDE
+from mde_fast.search.study import Study
+from mde_fast.search.trial import TrialFolder
+from mde_fast.trainer import TrainingError
+
+
+def test_what_it_leaves(searched):
+    report = searched("--trials", 4)
+    assert files(FOLDER) == {
+        *("study.db", "lock", "trials.json", "trials.md", "importance.png", "best.yaml"),
+        *(f"trials/{number:04d}/{name}" for number in range(4) for name in ("options.yaml", "metrics.jsonl")),
+    }
+    rows = report["trials"]
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4]
+    assert [row["value"] for row in rows] == sorted((row["value"] for row in rows), reverse=True)
+    first = next(row for row in rows if row["trial"] == 0)
+    assert first["is_preset"] and first["parameters"] == {"learning_rate": 0.01, "msa_weight": 0.02, "msa": "cosine"}
+    assert sum(row["is_preset"] for row in rows) == 1
+    for row in rows:
+        history = epoch_rows(FOLDER / f"trials/{row['trial']:04d}")
+        assert len(history) == row["epochs"] == EPOCHS
+        best = [epoch["epoch"] for epoch in history if epoch["best"]][-1]
+        assert row["best_epoch"] == best and row["value"] == history[best - 1]["valid"]["recall@20"]
+        assert row["seconds"] == pytest.approx(sum(epoch["seconds"] + epoch["seconds_evaluation"] for epoch in history))
+    expected = {"dataset": "shop", "data": "real", "selected_on": "validation recall@20"}
+    assert {name: report[name] for name in expected} == expected
+    assert set(report["versions"]) == {"mde_fast", "torch", "optuna", "python"}
+    assert report["fixed"]["epochs"] == EPOCHS and not set(report["fixed"]) & set(report["space"])
+
+
+def test_the_table(searched):
+    report = searched("--trials", 3)
+    text = (FOLDER / "trials.md").read_text()
+    assert text.startswith("# Search on shop (real)\n\n3 trials: 3 complete. Ranked by validation recall@20")
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert lines[0] == (
+        "| rank | trial | state | recall@20 | best epoch | epochs | seconds | learning_rate | msa_weight | msa |"
+    )
+    for line, row in zip(lines[1:4], report["trials"]):
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert cells[0] == str(row["rank"]) and cells[1] == f"{row['trial']}{' *' if row['is_preset'] else ''}"
+        assert cells[2:4] == ["complete", f"{row['value']:.4f}"] and cells[-1] == row["parameters"]["msa"]
+
+
+def test_lines_of_a_search(searching):
+    out = searching("--trials", 2).out.splitlines()
+    assert out[0].startswith("shop (real): 60 users, 40 items")
+    assert "searched: learning_rate, msa_weight, msa" in out
+    assert any(line.startswith("trial 0: learning_rate 0.01, msa_weight 0.02, msa cosine") for line in out)
+    pattern = r"trial 1: recall@20 0\.\d{4} at epoch \d of 3, \d+ s; best is trial [01] with 0\.\d{4}"
+    assert any(re.fullmatch(pattern, line) for line in out)
+    assert "2 trials: 2 complete" in out
+    assert out[-1] == "table in search/shop/trials.md; train with --config search/shop/best.yaml"
+    assert not any(line.startswith("epoch ") for line in out)
+
+
+def test_the_best_options_train_the_same_model_again(searched, command):
+    report = searched("--trials", 4, "--seed", 5, "--valid-metric", "ndcg@10")
+    best = report["trials"][0]
+    outcome = command("train", "--config", FOLDER / "best.yaml", "--device", "cpu", "--output", "run")
+    assert outcome.status == 0, outcome.err
+    result = metrics(Path("run"))
+    assert (result["valid"]["ndcg@10"], result["best_epoch"]) == (best["value"], best["best_epoch"])
+    config = yaml.safe_load((Path("run") / "config.yaml").read_text())
+    assert {name: config[name] for name in best["parameters"]} == best["parameters"]
+
+
+def test_the_best_options_say_how_they_were_found(searched):
+    report = searched("--trials", 3)
+    best, start = report["trials"][0], next(row for row in report["trials"] if row["is_preset"])
+    comments = [line for line in (FOLDER / "best.yaml").read_text().splitlines() if line.startswith("# ")]
+    text = "\n".join(comments)
+    for part in (
+        "found for shop (real data)",
+        "3 trials: 3 complete",
+        f"validation recall@20 {best['value']:.4f} at epoch {best['best_epoch']} of 3 (trial {best['trial']}, seed 999)",
+        f"reached {start['value']:.4f} (trial 0)",
+        f"torch {torch.__version__}",
+        "optuna ",
+        "Train with: python -m mde_fast.train --config search/shop/best.yaml",
+    ):
+        assert part in text
+    options = yaml.safe_load((FOLDER / "best.yaml").read_text())
+    assert options["dataset"] == "shop" and "device" not in options and "cache_dir" not in options
+
+
+def test_what_is_given_is_not_searched(searching):
+    outcome = searching("--trials", 2, "--learning-rate", 0.02, "--msa", "cosine")
+    assert outcome.status == 0, outcome.err
+    assert "not searched, as they are given: learning_rate, msa" in outcome.out.splitlines()
+    report = report_of()
+    assert list(report["space"]) == ["msa_weight"] and report["fixed"]["learning_rate"] == 0.02
+    options = yaml.safe_load((FOLDER / "best.yaml").read_text())
+    assert (options["learning_rate"], options["msa"]) == (0.02, "cosine"), "written although they are the defaults"
+
+
+def test_a_preset_outside_the_space(searching):
+    outcome = searching("--trials", 1, "--preset", "none")
+    assert outcome.status == 0
+    assert outcome.err.startswith("the space lacks learning_rate 0.0001, which a run has without a search")
+
+
+def test_never_worse_than_the_preset(searched):
+    rows = searched("--trials", 3)["trials"]
+    assert rows[0]["value"] >= next(row for row in rows if row["is_preset"])["value"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Test data
+
+
+def test_the_test_split_is_never_measured(searched, monkeypatch):
+    measure, parts, sizes = Evaluator.__call__, [], []
+
+    def watched(self, users, items, part):
+        parts.append(part)
+        sizes.append(self.held_out["test"].nnz)
+        return measure(self, users, items, part)
+
+    monkeypatch.setattr(Evaluator, "__call__", watched)
+    searched("--trials", 2)
+    assert parts == ["valid"] * 2 * EPOCHS
+    assert set(sizes) == {0}, "there are no test interactions to measure"
+
+
+def test_other_test_interactions_change_nothing(searched, shop):
+    before = trials_of(searched("--trials", 3))
+    rows = [line.split("\t") for line in (shop / "shop.inter").read_text().splitlines()]
+    rng = np.random.default_rng(1)
+    for row in rows:
+        if row[2] == "2":
+            row[1] = str(rng.integers(40))
+    (shop / "shop.inter").write_text("\n".join("\t".join(row) for row in rows))
+    assert trials_of(searched("--trials", 3, output="other")) == before
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Trials that do not come to their end
+
+
+def test_one_that_diverges_is_recorded_and_the_search_goes_on(searching, tmp_path):
+    (tmp_path / "space.yaml").write_text("learning_rate: [0.01, 1e30]\n")
+    outcome = searching("--trials", 5)
+    assert (outcome.status, outcome.err) == (0, "")
+    rows = report_of()["trials"]
+    failed = [row for row in rows if row["parameters"]["learning_rate"] > 1]
+    assert failed and len(rows) == 5
+    for row in rows:
+        assert row["state"] == ("failed" if row in failed else "complete")
+    assert "epoch 1, step " in failed[0]["reason"] and "loss part" in failed[0]["reason"]
+    assert f"- Trial {failed[0]['trial']} failed: epoch 1" in (FOLDER / "trials.md").read_text()
+    assert f"trial {failed[0]['trial']}: failed: epoch 1" in outcome.out
+    assert not list(FOLDER.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("error", [TrainingError("too\nhot"), torch.OutOfMemoryError("too large")])
+def test_all_of_them_fail(searching, monkeypatch, error):
+    def fails(self, *batch):
+        raise error
+
+    monkeypatch.setattr(MDE, "loss_parts", fails)
+    outcome = searching("--trials", 2)
+    assert outcome.status == 0 and "no trial is complete yet" in outcome.out
+    assert [row["reason"] for row in report_of()["trials"]] == [" ".join(str(error).split())] * 2
+    assert not (FOLDER / "best.yaml").exists()
+
+
+def test_one_that_falls_behind_is_pruned(searching, monkeypatch):
+    report = Study.report
+
+    def behind(self, running, values, record):
+        return report(self, running, values, record) or (running.trial.number == 1 and record["epochs"] == 2)
+
+    monkeypatch.setattr(Study, "report", behind)
+    outcome = searching("--trials", 3)
+    assert outcome.status == 0
+    rows = report_of()["trials"]
+    assert [(row["trial"], row["state"]) for row in rows][-1] == (1, "pruned")
+    assert rows[-1]["epochs"] == 2 and rows[-1]["rank"] is None and rows[-1]["value"] is not None
+    assert "trial 1: pruned, recall@20 " in outcome.out and "3 trials: 2 complete, 1 pruned" in outcome.out
+    assert not list(FOLDER.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("pruner, expected", [("median", 7), ("none", None)])
+def test_pruning_begins_where_a_run_may_stop_early(searching, monkeypatch, pruner, expected):
+    begun, make = [], Study.__init__
+
+    def watched(self, *arguments, **named):
+        begun.append(named["pruned_from"])
+        make(self, *arguments, **named)
+
+    monkeypatch.setattr(Study, "__init__", watched)
+    assert searching("--trials", 1, "--stopping-step", 7, "--pruner", pruner).status == 0
+    assert begun == [expected]
+
+
+def test_checkpoints_do_not_pile_up(searched, monkeypatch):
+    save, kept = TrialFolder.save_checkpoint, []
+
+    def watched(self, kind, state, tensors):
+        save(self, kind, state, tensors)
+        kept.append(len(list(FOLDER.rglob("*.safetensors"))))
+
+    monkeypatch.setattr(TrialFolder, "save_checkpoint", watched)
+    searched("--trials", 3)
+    assert max(kept) == 1 and not list(FOLDER.rglob("*.safetensors"))
+
+
+def test_graphs_and_data_are_read_once(searched, monkeypatch, tmp_path):
+    import mde_fast.graphs
+    import mde_fast.search.running as running
+
+    (tmp_path / "space.yaml").write_text("item_graph: [per_modality, blend]\nlearning_rate: [0.01, 0.02, 0.03]\n")
+    calls = []
+    for module, name in ((mde_fast.graphs, "nearest_neighbours"), (mde_fast.graphs, "co_occurrence_graph")):
+        monkeypatch.setattr(module, name, lambda *a, _made=getattr(module, name): (calls.append(1), _made(*a))[1])
+    load = running.make_dataset
+    monkeypatch.setattr(running, "make_dataset", lambda *a: (calls.append("data"), load(*a))[1])
+    searched("--trials", 6, "--cache-dir", "none")
+    assert calls == ["data", 1, 1, 1], "one per modality and one of the users"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Data that are not real
+
+
+def test_a_stand_in_says_so_everywhere(command, search_flags, monkeypatch):
+    size = StandInSize(users=160, items=120, train=640, valid=180, test=180, user_degree=20, item_degree=30)
+    monkeypatch.setitem(stand_in.STAND_IN_SIZES, "baby", size)
+    outcome = command("search", *search_flags, "--dataset", "baby", "--trials", 1, "--epochs", 2)
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.startswith("STAND-IN DATA: synthetic")
+    line = "STAND-IN: these values say nothing about real data."
+    assert line in outcome.out
+    assert line in Path("search/baby/trials.md").read_text()
+    assert f"# {line}" in Path("search/baby/best.yaml").read_text()
+    assert "baby (stand-in data)" in Path("search/baby/best.yaml").read_text()
+    assert report_of("search/baby")["data"] == "stand-in"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The picture
+
+
+def test_the_picture_and_importances(searched, picture):
+    report = searched("--trials", 9, "--epochs", 1)
+    start = (FOLDER / "importance.png").read_bytes()[:24]
+    assert start[:8] == b"\x89PNG\r\n\x1a\n"
+    assert int.from_bytes(start[16:20], "big") > 800 and int.from_bytes(start[20:24], "big") > 300
+    assert set(report["importance"]) == {"learning_rate", "msa_weight", "msa"}
+    assert sum(report["importance"].values()) == pytest.approx(1)
+    text = (FOLDER / "trials.md").read_text()
+    share = report["importance"]["msa_weight"]
+    assert f"| msa_weight | 0.001 to 1.0 (log) | {share:.2f} |" in text
+
+
+def test_few_trials_have_no_importances(searched, picture):
+    report = searched("--trials", 1, "--epochs", 1)
+    assert report["importance"] == {} and (FOLDER / "importance.png").read_bytes()[:4] == b"\x89PNG"
+    assert "needs 8 complete trials" in (FOLDER / "trials.md").read_text()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    "arguments, parts",
+    [
+        (["--trials", "0"], ["--trials", "0 is not 1 or more"]),
+        (["--jobs", "-1"], ["--jobs"]),
+        (["--jobs", "two"], ["--jobs", "two is not 1 or more"]),
+        (["--timeout", "soon"], ["--timeout", "soon is not a time; write 90s, 5m, 8h or 2d"]),
+        (["--pruner", "best"], ["--pruner", "median"]),
+        (["--space", "nowhere.yaml"], ["nowhere.yaml: cannot be read"]),
+        (["--dataset", "shopp"], ["did you mean 'shop'?"]),
+        (["--epochs", "0"], ["epochs: 0 must be 1 or more"]),
+        (["--trial", "3"], ["unknown option trial"]),
+        (["--features", "image=image_feat.npy"], ["needs features of two modalities", "found image"]),
+        (["--device", "gpu"], ["device: gpu is not auto"]),
+        (["--lr=0.1", "--msa=cosine", "--b=1"], ["nothing to search; learning_rate, msa_weight, msa are given"]),
+    ],
+)
+def test_refused_before_anything_is_written(searching, refused, arguments, parts):
+    refused(searching(*arguments), *parts)
+    assert not Path("search").exists()
+
+
+def test_without_optuna(searching, refused, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    refused(searching(), "needs the package optuna", "pip install 'mde_fast[search]'")
+
+
+def test_a_folder_that_cannot_be_made(searching, refused, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    refused(searching("--output", tmp_path / "file" / "search"), f"{tmp_path}/file/search", "Not a directory")
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--epochs", 7], "another value of a fixed option (epochs: 3 then, 7 now)"),
+        (["--msa", "cosine"], "another value of a fixed option (msa: None then, cosine now)"),
+        (["--split-column", "x_label"], "another value of a fixed option (split_column: None then, x_label now)"),
+    ],
+)
+def test_other_options_are_refused(searching, refused, arguments, said):
+    assert searching("--trials", 1).status == 0
+    before = (FOLDER / "trials.json").read_bytes()
+    refused(searching("--trials", 2, *arguments), said)
+    assert (FOLDER / "trials.json").read_bytes() == before
+
+
+def test_other_data_are_refused(searching, refused, shop):
+    assert searching("--trials", 1).status == 0
+    np.save(shop / "text_feat.npy", np.random.default_rng(1).random((40, 8)))
+    refused(searching("--trials", 2), "another dataset (features: ")
+
+
+def test_data_may_move_and_the_device_change(searching, shop, tmp_path):
+    assert searching("--trials", 1).status == 0
+    moved = write_shop(tmp_path / "elsewhere")
+    outcome = searching("--trials", 2, "--dataset", moved, "--output", FOLDER, "--device", "auto")
+    assert outcome.status == 0, outcome.err
+    assert len(report_of()["trials"]) == 2
+
+
+def test_the_defaults_of_options_are_those_of_a_run(searched):
+    fixed = searched("--trials", 1)["fixed"]
+    for name in ("embedding_size", "seed", "epochs", "item_graph", "nlt_detach"):
+        assert fixed[name] == FIXED.get(name, getattr(Config(), name))
+
+
+def test_no_figure_of_the_report_is_nan(searched):
+    text = json.dumps(searched("--trials", 2))
+    assert "NaN" not in text and "Infinity" not in text
