@@ -6,7 +6,13 @@ import importlib
 
 __version__ = "0.1.0"
 
-_PUBLIC = {"Recommender": ".recommender", "Config": ".config", "start_run": ".runs", "resume_run": ".runs"}
+_PUBLIC = {
+    "Recommender": ".recommender",
+    "Config": ".config",
+    "start_run": ".runs",
+    "resume_run": ".runs",
+    "accelerate": ".acceleration",
+}
 __all__ = [*_PUBLIC, "__version__"]
 
 
