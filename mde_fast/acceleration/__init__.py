@@ -23,7 +23,7 @@ __all__ = ["Acceleration", "Report", "SparseMatrix", "accelerate"]
 logger = logging.getLogger("mde_fast.acceleration")
 
 
-def accelerate(model: nn.Module, *, layers: Sequence[type] = ()) -> Acceleration:
+def accelerate(model: nn.Module, *, layers: Sequence[type] = (), min_edges: int = 1000) -> Acceleration:
     """Make the sparse products of a model run as :func:`mde_fast.kernels.spmm`, forward and backward.
 
     Sparse matrices (COO, CSR or CSC, float32 or float64) are found in the buffers and attributes of the model and its
@@ -37,6 +37,7 @@ def accelerate(model: nn.Module, *, layers: Sequence[type] = ()) -> Acceleration
         model: changed in place; ``undo()`` of what is returned restores it.
         layers: further message-passing classes whose output is a weighted sum over neighbours, the weights depending on
             the edges alone. It is checked on the layer's own output before it is used.
+        min_edges: matrices with fewer are left to PyTorch, whose calls cost less than the products of so small ones.
 
     Returns:
         A handle with ``report()``, ``measure()`` and ``undo()``.
@@ -46,7 +47,7 @@ def accelerate(model: nn.Module, *, layers: Sequence[type] = ()) -> Acceleration
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"accelerate needs a torch.nn.Module, got {type(model).__name__}; pass the model itself")
-    acceleration = Acceleration(model, tuple(layers))
+    acceleration = Acceleration(model, tuple(layers), min_edges)
     if not acceleration.report().replaced:
         logger.warning("accelerate: %s holds no sparse matrix or layer to replace yet", type(model).__name__)
     return acceleration
@@ -55,16 +56,15 @@ def accelerate(model: nn.Module, *, layers: Sequence[type] = ()) -> Acceleration
 class Acceleration:
     """A model's sparse products on our operators, until :meth:`undo`."""
 
-    def __init__(self, model: nn.Module, layers: tuple[type, ...]):
+    def __init__(self, model: nn.Module, layers: tuple[type, ...], min_edges: int):
         self.model = model
         self._layers = replaceable_layers(layers)
-        self._record = Record()
+        self._record = Record(min_edges)
         self._operators = Operators()
         self._active = True
         self._names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
         self._originals: weakref.WeakKeyDictionary[nn.Module, type] = weakref.WeakKeyDictionary()
         self._watched: dict[type, type] = {}
-        self._matrices: dict[str, weakref.ref[SparseMatrix]] = {}
         self._accelerated: weakref.WeakValueDictionary[int, SparseMatrix] = weakref.WeakValueDictionary()
         self._tuples: dict[str, tuple[tuple, tuple]] = {}
         self._left: dict[str, str] = {}
@@ -132,10 +132,9 @@ class Acceleration:
             return value
         if isinstance(value, SparseMatrix):
             if value.record is self._record:
-                self._matrices[path] = weakref.ref(value)
                 return value
             value = value.plain
-        if value.layout not in LAYOUTS:
+        if value.layout == torch.strided:
             return value
         reason = why_not_accelerated(value)
         if reason is not None:
@@ -144,7 +143,6 @@ class Acceleration:
         matrix = self._accelerated.get(id(value))
         if matrix is None or matrix.plain is not value:
             matrix = self._accelerated[id(value)] = SparseMatrix(value, path, self._record)
-        self._matrices[path] = weakref.ref(matrix)
         return matrix
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -163,7 +161,7 @@ class Acceleration:
                 torch_ms=self._times.get(path, (None, None))[0],
                 ours_ms=self._times.get(path, (None, None))[1],
             )
-            for path, matrix in self._living()
+            for path, matrix in self._held().items()
         ]
         replaced += [
             Replaced(self._names[module], original.__name__, None, None, None, self._record.products[self._names[module]])
@@ -172,8 +170,19 @@ class Acceleration:
         ]
         return Report(tuple(replaced), dict(self._left), dict(self._record.left_to_torch))
 
-    def _living(self) -> list[tuple[str, SparseMatrix]]:
-        return [(path, matrix) for path, reference in self._matrices.items() if (matrix := reference()) is not None]
+    def _held(self) -> dict[str, SparseMatrix]:
+        """The accelerated matrices that the modules hold now, by attribute path."""
+        held = {}
+
+        def note(item: Tensor | nn.Module, path: str):
+            if isinstance(item, SparseMatrix):
+                held[path] = item
+            return item
+
+        for module in self._originals:
+            for name, value in attributes(module).items():
+                replace_within(value, note, self._path(module, name))
+        return held
 
     def measure(self, width: int = 64, *, seconds: float = 1.0) -> Report:
         """Time one product with each matrix, forward and backward, by PyTorch and by us in turn; then report.
@@ -182,7 +191,7 @@ class Acceleration:
             width: columns of the dense matrix.
             seconds: about how long each matrix takes.
         """
-        for path, matrix in self._living():
+        for path, matrix in self._held().items():
             x = torch.randn(matrix.shape[1], width, dtype=matrix.dtype, device=matrix.device, requires_grad=True)
             upstream = torch.randn(matrix.shape[0], width, dtype=matrix.dtype, device=matrix.device)
             plain = matrix.plain.detach()

@@ -86,7 +86,7 @@ class MatrixGraphs:
         self._values: Tensor | None = None
         self._pair: GraphPair | None = None
         self._origin = None
-        if origin is not None and origin._pair is not None:
+        if origin is not None and origin.pair is not None:
             pair, flipped = origin.current()
             self._origin = origin, pair, flipped != transposed, _versions(matrix)
 

@@ -165,6 +165,8 @@ def _why_not(matrix, x, addend) -> str | None:
     if not isinstance(x, Tensor) or isinstance(x, SparseMatrix) or x.layout != torch.strided:
         return "sparse @ sparse"
     plain = matrix.plain
+    if plain._nnz() < matrix.record.min_edges:
+        return f"fewer than {matrix.record.min_edges:,} edges"
     if x.ndim not in (1, 2) or x.shape[0] != plain.shape[1] or (addend is not None and x.ndim != 2):
         return "shapes"
     if x.dtype != plain.dtype or x.device != plain.device:
