@@ -151,3 +151,16 @@ def test_small_matrices_stay_with_pytorch():
     acceleration = accelerate(model)
     model()
     assert acceleration.report().left_to_torch == {"_sparse_mm: fewer than 1,000 edges": 2}
+
+
+def test_compiled():
+    """``torch.compile`` steps aside at the products; the numbers stay."""
+    data = dataset()
+    model = _make("CooAttribute", data, torch.float64)
+    expected = [out.detach() for out in model()]
+    acceleration = accelerate(model, min_edges=0)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda: model.all_embeddings(), backend="aot_eager")
+    compiled()
+    torch.testing.assert_close(compiled(), torch.cat(expected))
+    assert acceleration.report().replaced[0].products >= 4
