@@ -3,8 +3,8 @@
 Before: negatives drawn in a Python loop, ``torch.sparse.mm`` on a COO matrix, every score at once in evaluation.
 After: ``mde_fast.accelerate(model)``, ``sample_negatives`` and ``Evaluator``; nothing else changes.
 
-    python examples/lightgcn_pytorch.py data/clothing     # a folder of MMRec (*.inter) or LightGCN (train.txt, test.txt)
-    python examples/lightgcn_pytorch.py                   # generated interactions
+    python examples/lightgcn_pytorch.py data/clothing   # a folder of MMRec (*.inter) or LightGCN (train.txt, test.txt)
+    python examples/lightgcn_pytorch.py                 # generated interactions
 """
 
 from __future__ import annotations

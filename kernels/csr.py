@@ -87,9 +87,15 @@ class CSRGraph:
 
     @classmethod
     def from_edges(
-        cls, rows: Tensor, columns: Tensor, shape: tuple[int, int], values: Tensor | None = None, *, constant: float = 1.0
+        cls,
+        rows: Tensor,
+        columns: Tensor,
+        shape: tuple[int, int],
+        values: Tensor | None = None,
+        *,
+        constant: float = 1.0,
     ) -> CSRGraph:
-        """Edges in any order, sorted by row and column here; a repeated edge stays as often as it is there, which sums it.
+        """Edges in any order, sorted by row and column here; a repeated edge stays repeated, which adds it up.
 
         Args:
             rows, columns: (edges,) integer.

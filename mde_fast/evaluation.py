@@ -17,7 +17,8 @@ from .kernels.topk.primitives import mask_seen, select
 METRICS = ("recall", "precision", "map", "ndcg")
 CUTOFFS = (5, 10, 20, 50)
 
-Pairs = tuple[Sequence[int] | np.ndarray | Tensor, Sequence[int] | np.ndarray | Tensor]  # user rows (n,), item rows (n,)
+Rows = Sequence[int] | np.ndarray | Tensor
+Pairs = tuple[Rows, Rows]  # users (n,), items (n,)
 
 
 class Evaluator:

@@ -24,7 +24,8 @@ def test_examples_of_the_operators():
 
 
 def test_every_operator_has_an_example():
-    imported = "\n".join(line for example in _examples("operators.md") for line in example.splitlines() if "import" in line)
+    lines = "\n".join(_examples("operators.md")).splitlines()
+    imported = "\n".join(line for line in lines if "import" in line)
     for name in kernels.__all__:
         assert re.search(rf"\b{name}\b", imported), f"docs/operators.md has no example of {name}"
 

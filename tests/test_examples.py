@@ -39,7 +39,8 @@ def test_lightgcn_on_a_folder(tmp_path):
         (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
     done = _run(str(tmp_path), "--epochs", "1", "--width", "4")
     assert done.returncode == 0, done.stderr
-    assert "generated" not in done.stdout and "(real)" in done.stdout and _results(done.stdout).keys() == {"before", "after"}
+    assert "generated" not in done.stdout and "(real)" in done.stdout
+    assert _results(done.stdout).keys() == {"before", "after"}
 
 
 def test_a_folder_that_is_not_there(tmp_path):

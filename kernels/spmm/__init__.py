@@ -84,7 +84,7 @@ def spmm(graph: CSRGraph, x: Tensor, *, values: Tensor | None = None, residual: 
         raise ValueError(f"residual has shape {tuple(residual.shape)}, expected {(graph.shape[0], x.shape[1])}")
     for name, tensor in (("values", values), ("residual", residual)):
         if tensor is not None and (tensor.dtype != x.dtype or tensor.device != x.device):
-            raise TypeError(f"{name} are {tensor.dtype} on {tensor.device}, x is {x.dtype} on {x.device}: make them alike")
+            raise TypeError(f"{name} are {tensor.dtype} on {tensor.device}, x is {x.dtype} on {x.device}: convert one")
     if use_reference(x.device):
         return spmm_reference(graph, x, values, residual)
     plus_x = residual is x

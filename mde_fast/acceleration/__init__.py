@@ -164,9 +164,9 @@ class Acceleration:
             for path, matrix in self._held().items()
         ]
         replaced += [
-            Replaced(self._names[module], original.__name__, None, None, None, self._record.products[self._names[module]])
-            for module, original in self._originals.items()
-            if original in self._layers
+            Replaced(name, self._originals[module].__name__, None, None, None, self._record.products[name])
+            for module, name in self._names.items()
+            if self._originals.get(module) in self._layers
         ]
         return Report(tuple(replaced), dict(self._left), dict(self._record.left_to_torch))
 
@@ -210,7 +210,7 @@ class Acceleration:
     # Undoing
 
     def undo(self) -> None:
-        """Give every module its class and its own matrices back; what was assigned meanwhile stays, as it was assigned."""
+        """Give every module its class and its own matrices back; what was assigned meanwhile stays, plain."""
         self._active = False
         for module, original in list(self._originals.items()):
             for name, value in attributes(module).items():

@@ -49,7 +49,7 @@ def _equal(graph: CSRGraph, other: CSRGraph) -> bool:
 
 
 class ProductFunction(torch.autograd.Function):
-    """:func:`mde_fast.kernels.spmm` whose gradient A^T g is a product of the same kind and can be differentiated again."""
+    """:func:`mde_fast.kernels.spmm` whose gradient, A^T g, is the same function and can be differentiated again."""
 
     @staticmethod
     def forward(ctx, x: Tensor, pair: GraphPair, transposed: bool, unchanged) -> Tensor:

@@ -23,7 +23,9 @@ _SWAPS = frozenset((torch.transpose, torch.Tensor.transpose))
 
 # Names of functions that return the matrix itself, equal or converted; what they return is accelerated too.
 _EQUAL = frozenset(("coalesce", "detach", "to_sparse", "to_sparse_coo", "to_sparse_csr", "to_sparse_csc", "alias"))
-_CONVERTED = frozenset(("to", "cpu", "cuda", "clone", "float", "double", "type", "type_as", "pin_memory", "contiguous"))
+_CONVERTED = frozenset(
+    ("to", "cpu", "cuda", "clone", "float", "double", "half", "bfloat16", "type", "type_as", "pin_memory", "contiguous")
+)
 # Names that only look at the matrix; they are not counted as left to PyTorch.
 _LOOKS = frozenset(
     ("__get__", "__set__", "size", "dim", "numel", "is_coalesced", "indices", "values", "_indices", "_values", "_nnz")
@@ -118,7 +120,7 @@ def _plain(value, wrappers: dict[int, SparseMatrix]):
 
 def _derived(owner: SparseMatrix, function, name: str, arguments, keywords, result: Tensor) -> SparseMatrix | None:
     """What a conversion or transposition returned, accelerated; None for other results."""
-    if why_not_accelerated(result) is not None:
+    if result.ndim != 2 or result.dense_dim() != 0:
         return None
     flips = function in _TRANSPOSES
     if function in _SWAPS:
@@ -167,6 +169,8 @@ def _why_not(matrix, x, addend) -> str | None:
     plain = matrix.plain
     if plain._nnz() < matrix.record.min_edges:
         return f"fewer than {matrix.record.min_edges:,} edges"
+    if plain.dtype not in DTYPES:
+        return str(plain.dtype).removeprefix("torch.")
     if x.ndim not in (1, 2) or x.shape[0] != plain.shape[1] or (addend is not None and x.ndim != 2):
         return "shapes"
     if x.dtype != plain.dtype or x.device != plain.device:
@@ -182,6 +186,8 @@ def _why_not(matrix, x, addend) -> str | None:
     if torch._C._are_functorch_transforms_active():
         return "torch.func"
     if plain.requires_grad and torch.is_grad_enabled():
-        if plain.layout == torch.sparse_csc or (plain.layout == torch.sparse_coo and not plain.is_coalesced()):
-            return "gradients of values, not coalesced" if plain.layout == torch.sparse_coo else "gradients of values, CSC"
+        if plain.layout == torch.sparse_csc:
+            return "gradients of values, CSC"
+        if plain.layout == torch.sparse_coo and not plain.is_coalesced():
+            return "gradients of values, not coalesced"
     return None

@@ -1,4 +1,4 @@
-"""PyTorch Geometric's layers that compute A x, replaced by one product with a kept graph once it is known to be equal."""
+"""PyTorch Geometric's layers that compute A x: one product with a kept graph, once it is known to be equal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HOOKS = ("propagate", "message", "aggregate", "message_and_aggregate")
 
 
 def replaceable_layers(extra: Sequence[type]) -> tuple[type, ...]:
-    """Classes of layers to replace: LGConv, GCNConv where PyTorch Geometric is in use, and those the caller vouches for."""
+    """Classes of layers to replace: LGConv, GCNConv if PyTorch Geometric is in use, those the caller vouches for."""
     for layer in extra:
         if not (isinstance(layer, type) and hasattr(layer, "register_message_forward_hook")):
             raise InputError(f"layers={layer!r}: not a class of PyTorch Geometric's MessagePassing layers")
@@ -77,7 +77,9 @@ class Operators:
         return operator
 
 
-def fast_forward(original: type, operators: Operators, record: Record, label_of: Callable[[nn.Module], str]) -> Callable:
+def fast_forward(
+    original: type, operators: Operators, record: Record, label_of: Callable[[nn.Module], str]
+) -> Callable:
     """A ``forward`` for a layer's watched class."""
 
     def forward(self, *arguments, **keywords):

@@ -183,11 +183,13 @@ class ModalityTowers(OtherModel):
         total = self.propagate(self.norm_adj, self.embedding)
         for name, table in self.tables.items():
             items = torch.mm(self.item_graphs[name], torch.sigmoid(self.towers[name](table)))
-            total = total + torch.cat([torch.sparse.mm(self.R, items), items + torch.spmm(self.R.t(), total[: self.num_users])])
+            of_users = torch.spmm(self.R.t(), total[: self.num_users])
+            total = total + torch.cat([torch.sparse.mm(self.R, items), items + of_users])
         return total
 
 
-MODELS = {model.__name__: model for model in (CooAttribute, Folds, CsrBuffer, MaskedAdjacency, EdgeDropoutViews, ModalityTowers)}
+_CLASSES = CooAttribute, Folds, CsrBuffer, MaskedAdjacency, EdgeDropoutViews, ModalityTowers
+MODELS = {model.__name__: model for model in _CLASSES}
 
 
 def train(model: nn.Module, data, *, epochs: int = 2, steps: int = 3, seed: int = 0) -> dict[str, list]:

@@ -273,7 +273,9 @@ def test_other_operations_are_pytorchs_and_counted():
 
 
 @pytest.mark.parametrize(
-    "x", (torch.ones(4, 2, dtype=torch.float64), torch.ones(COLUMNS, 2), torch.ones(COLUMNS, 2, dtype=torch.int64)), ids=str
+    "x",
+    (torch.ones(4, 2, dtype=torch.float64), torch.ones(COLUMNS, 2), torch.ones(COLUMNS, 2, dtype=torch.int64)),
+    ids=("another size", "another type", "integers"),
 )
 def test_errors_are_pytorchs(x):
     matrix = _uncoalesced()

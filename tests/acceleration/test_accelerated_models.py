@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from other_models import MODELS, dataset, train
@@ -128,11 +129,24 @@ def test_half_a_models_life_on_another_type():
     model = _make("CsrBuffer", data, torch.float64)
     acceleration = accelerate(model, min_edges=0)
     exact = model()
-    model.float()
+    model.half().float()
     assert model.graph.dtype == torch.float32
     for ours, theirs in zip(model(), exact):
-        torch.testing.assert_close(ours, theirs.float())
+        torch.testing.assert_close(ours, theirs.float(), rtol=3e-3, atol=1e-3)
     assert acceleration.report().replaced[0].products == 4
+
+
+def test_evaluated_under_inference_mode_before_training():
+    data = dataset()
+    plain, fast = (_make("MaskedAdjacency", data, torch.float64) for _ in range(2))
+    acceleration = accelerate(fast, min_edges=0)
+    for model in (plain, fast):
+        model.begin_epoch(np.random.default_rng(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(fast.eval()(), plain.eval()())
+        torch.testing.assert_close(fast.train()(), plain.train()())
+    assert train(fast, data)["losses"] == pytest.approx(train(plain, data)["losses"], rel=1e-9)
+    assert not acceleration.report().left_to_torch
 
 
 def test_a_layer_added_later():

@@ -98,7 +98,7 @@ def _arguments():
         ({"rowptr": torch.tensor([1, 1, 1, 3], dtype=torch.int32)}, ValueError, "rowptr goes from 1 to 3"),
         ({"rowptr": torch.tensor([0, 1, 1, 2], dtype=torch.int32)}, ValueError, "from 0 to 2, expected 0 to 3"),
         ({"rowptr": torch.tensor([0, 2, 1, 3], dtype=torch.int32)}, ValueError, "rowptr descends at row 1"),
-        ({"columns": torch.tensor([0, 4, 1], dtype=torch.int32)}, ValueError, "columns range from 0 to 4, expected 0 to 3"),
+        ({"columns": torch.tensor([0, 4, 1], dtype=torch.int32)}, ValueError, "from 0 to 4, expected 0 to 3"),
         ({"columns": torch.tensor([0, -1, 1], dtype=torch.int32)}, ValueError, "columns range from -1 to 1"),
     ),
 )
