@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import mde_fast
+from bench.graphs import REAL, real_graph, synthetic_graph
 from mde_fast.memory import keep_freed_memory
 
 
@@ -47,6 +48,25 @@ def seconds(request) -> float:
 @pytest.fixture(scope="session")
 def compiled(request) -> bool:
     return not request.config.getoption("--no-compile")
+
+
+@pytest.fixture(scope="session")
+def graphs(request, device):
+    """Graph name -> graph, read once."""
+    known = {}
+
+    def get(name: str):
+        if name not in known:
+            if name.startswith("synthetic-"):
+                known[name] = synthetic_graph(int(name.partition("-")[2]))
+            else:
+                assert name in REAL, f"--dataset {name}: choose from {', '.join(REAL)}"
+                known[name] = real_graph(name, request.config.getoption("--data-dir"))
+        if known[name] is None:
+            pytest.skip(f"no data for {name}; give --data-dir")
+        return known[name].to(device)
+
+    return get
 
 
 def pytest_generate_tests(metafunc):

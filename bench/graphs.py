@@ -34,3 +34,13 @@ def synthetic_graph(num_edges: int, seed: int = 0) -> CSRGraph:
     matrix.sum_duplicates()
     matrix.data[:] = 1
     return user_item_graph(matrix)
+
+
+def interactions(graph: CSRGraph) -> scipy.sparse.csr_matrix:
+    """R back from [[0, R], [R^T, 0]]: its edges from a user to an item are those that go to a larger node."""
+    rows, columns = graph.rows().cpu().numpy(), graph.columns.cpu().numpy()
+    upper = rows < columns
+    num_users = int(columns[upper].min())
+    ones = np.ones(upper.sum(), dtype=np.float32)
+    shape = (num_users, graph.shape[0] - num_users)
+    return scipy.sparse.csr_matrix((ones, (rows[upper], columns[upper] - num_users)), shape=shape)

@@ -25,7 +25,10 @@ for tool in memcheck racecheck; do
         echo "compute-sanitizer is not installed: $tool not run" | tee "$out/$tool.txt"
     fi
 done
-timeout 200 python -P -m pytest bench -q --device cuda --edges 100000,1000000,10000000,100000000 --seconds 1 \
+timeout 100 python -P -m pytest bench/test_accelerate.py -q --device cuda --edges 1000000 --dataset clothing --seconds 1 \
+    ${data:+--data-dir "$data"} --benchmark-json "$out/accelerate.json" -p no:cacheprovider >"$out/accelerate.txt" 2>&1 || status=1
+tail -n 3 "$out/accelerate.txt"
+timeout 200 python -P -m pytest bench --ignore bench/test_accelerate.py -q --device cuda --edges 100000,1000000,10000000,100000000 --seconds 1 \
     ${data:+--data-dir "$data"} --benchmark-json "$out/gpu.json" -p no:cacheprovider >"$out/bench.txt" 2>&1 || status=1
 tail -n 3 "$out/bench.txt"
 [ -f "$out/gpu.json" ] && python -P -m bench.report "$out/gpu.json" --markdown "$out/gpu.md" --chart "$out/gpu.png"

@@ -46,6 +46,9 @@ def describe(document: dict) -> str:
         info = bench["extra_info"]
         if bench["name"].startswith("test_step"):
             lines += ["", f"**training step, {info['dataset']}** ({info['data']})", "", *_step_table(info)]
+    accelerated = [bench["extra_info"] for bench in document["benchmarks"] if "accelerated_step" in bench["name"]]
+    if accelerated:
+        lines += ["", "**training step of other models**, batch 2,048, Adam", "", *_accelerated_table(accelerated)]
     lines += _other_lines(document["benchmarks"])
     return "\n".join(lines)
 
@@ -91,6 +94,16 @@ def _step_table(info: dict) -> list[str]:
         f"with bf16 towers. At its peak a float32 step holds {info['peak_bytes'] / 2**20:.0f} MiB above parameters, "
         f"optimiser and inputs: {info['peak_buffers']:.1f} buffers of all nodes and modalities.",
     ]
+
+
+def _accelerated_table(rows: list[dict]) -> list[str]:
+    lines = ["| graph | model | PyTorch | accelerated | factor | first step |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        cells = [f"{row['graph']}, {row['edges']:,} edges", f"{row['model']}: {row['about']}"]
+        cells += [_cell(row["ms"]["PyTorch"]), _cell(row["ms"]["mde_fast"])]
+        cells += [f"{row['speed_up']:.1f}x", f"{row['first_step_ms']:.0f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
 
 
 def _other_lines(benchmarks: list[dict]) -> list[str]:

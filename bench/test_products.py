@@ -5,32 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.graphs import REAL, real_graph, synthetic_graph
+from bench.graphs import interactions
 from bench.rivals import propagate_rivals, spmm_rivals
 from bench.timing import gather_ceiling, interleave
 from mde_fast.kernels import propagate, spmm
 
 LAYERS = 2
 TOLERANCE = 2e-5  # relative, float32: sums of up to some thousand terms in another order
-
-
-@pytest.fixture(scope="module")
-def graphs(request, device):
-    """Graph name -> graph, read once."""
-    known = {}
-
-    def get(name: str):
-        if name not in known:
-            if name.startswith("synthetic-"):
-                known[name] = synthetic_graph(int(name.partition("-")[2]))
-            else:
-                assert name in REAL, f"--dataset {name}: choose from {', '.join(REAL)}"
-                known[name] = real_graph(name, request.config.getoption("--data-dir"))
-        if known[name] is None:
-            pytest.skip(f"no data for {name}; give --data-dir")
-        return known[name].to(device)
-
-    return get
 
 
 def forward_backward(run, x, upstream):
@@ -91,24 +72,9 @@ def test_spmm_not_symmetric(benchmark, graphs, graph_name, width, device, second
     full = graphs(graph_name)
     if full.num_edges > 1_000_000:
         pytest.skip("the co-occurrence graph of this one takes longer to build than to measure")
-    users = int((full.rows() < full.columns).sum())
-    adjacency = _interactions(full, users)
-    graph = co_occurrence_graph(adjacency, 40).to(device)
+    graph = co_occurrence_graph(interactions(full), 40).to(device)
     x = torch.randn(graph.shape[0], width, device=device)
     variants = {"mde_fast": lambda x: spmm(graph, x, residual=x)} | spmm_rivals(graph, width, compiled=compiled)
     ceiling = gather_ceiling(device, width, graph.shape[0], graph.num_edges)
     measure(benchmark, variants, x, device, seconds, graph.num_edges * width * 4, ceiling)
     benchmark.extra_info.update(graph=graph_name, edges=graph.num_edges, nodes=graph.shape[0], width=width)
-
-
-def _interactions(graph, num_interactions: int):
-    """R back from [[0, R], [R^T, 0]]: its edges from a user to an item are those that go to a larger node."""
-    import numpy as np
-    import scipy.sparse
-
-    rows, columns = graph.rows().cpu().numpy(), graph.columns.cpu().numpy()
-    upper = rows < columns
-    num_users = int(columns[upper].min())
-    ones = np.ones(num_interactions, dtype=np.float32)
-    shape = (num_users, graph.shape[0] - num_users)
-    return scipy.sparse.csr_matrix((ones, (rows[upper], columns[upper] - num_users)), shape=shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +37,11 @@ class CSRGraph:
         values: (edges,) float edge values, or None when every edge has the value ``constant``.
         constant: the value of every edge when ``values`` is None.
         symmetric: the matrix equals its transpose, so a backward pass may use it as it is.
+
+    Raises:
+        ValueError: sizes that do not match, a row pointer that does not ascend from 0 to the number of edges, a column
+            out of range, or tensors on several devices. ``checked`` says that the contents are known to be right.
+        TypeError: index types other than one of int32 and int64, or values that are not floating point.
     """
 
     rowptr: Tensor
@@ -46,19 +51,75 @@ class CSRGraph:
     constant: float = 1.0
     symmetric: bool = False
     _cache: dict = field(default_factory=dict, repr=False)
+    checked: InitVar[bool] = False
 
-    def __post_init__(self):
-        rows, _ = self.shape
+    def __post_init__(self, checked: bool):
+        rows, columns = self.shape
         if self.rowptr.shape != (rows + 1,):
             raise ValueError(f"rowptr has shape {tuple(self.rowptr.shape)}, expected ({rows + 1},) for {rows} rows")
         if self.rowptr.dtype not in (torch.int32, torch.int64) or self.columns.dtype != self.rowptr.dtype:
             raise TypeError(
                 f"rowptr and columns must share one of int32 and int64, got {self.rowptr.dtype} and {self.columns.dtype}"
             )
+        if self.columns.ndim != 1:
+            raise ValueError(f"columns has shape {tuple(self.columns.shape)}, expected (edges,)")
         if self.values is not None and self.values.shape != self.columns.shape:
             raise ValueError(f"{tuple(self.values.shape)} values for {tuple(self.columns.shape)} columns")
-        if self.symmetric and self.shape[0] != self.shape[1]:
-            raise ValueError(f"a {self.shape[0]} x {self.shape[1]} matrix cannot be symmetric")
+        if self.values is not None and not self.values.is_floating_point():
+            raise TypeError(f"values are {self.values.dtype}, expected floating point: call values.float()")
+        for name, tensor in (("columns", self.columns), ("values", self.values)):
+            if tensor is not None and tensor.device != self.device:
+                raise ValueError(f"rowptr is on {self.device} and {name} on {tensor.device}: move both to one device")
+        if self.symmetric and rows != columns:
+            raise ValueError(f"a {rows} x {columns} matrix cannot be symmetric")
+        if not checked and self.device.type != "meta":
+            self._check_contents()
+
+    def _check_contents(self) -> None:
+        """Kernels read where the indices point, so a wrong index must not get that far."""
+        first, last = int(self.rowptr[0]), int(self.rowptr[-1])
+        if first != 0 or last != self.num_edges:
+            raise ValueError(f"rowptr goes from {first} to {last}, expected 0 to {self.num_edges}, the number of edges")
+        if self.shape[0] and int(self.degrees().min()) < 0:
+            row = int(self.degrees().argmin())
+            raise ValueError(f"rowptr descends at row {row}: edges must be sorted by row, see CSRGraph.from_edges")
+        check_ids("columns", self.columns, self.shape[1])
+
+    @classmethod
+    def from_edges(
+        cls,
+        rows: Tensor,
+        columns: Tensor,
+        shape: tuple[int, int],
+        values: Tensor | None = None,
+        *,
+        constant: float = 1.0,
+    ) -> CSRGraph:
+        """Edges in any order, sorted by row and column here; a repeated edge stays repeated, which adds it up.
+
+        Args:
+            rows, columns: (edges,) integer.
+            shape: (rows, columns) of the matrix.
+            values: (edges,) floating point, or None when every edge has the value ``constant``. Not copied where the
+                edges are sorted already.
+
+        Raises:
+            ValueError: lengths that do not match, or an index out of range.
+        """
+        if rows.shape != columns.shape or rows.ndim != 1:
+            raise ValueError(f"rows {tuple(rows.shape)} and columns {tuple(columns.shape)} must be (edges,) both")
+        if values is not None and values.shape != rows.shape:
+            raise ValueError(f"{tuple(values.shape)} values for {rows.numel()} edges")
+        check_ids("rows", rows, shape[0])
+        check_ids("columns", columns, shape[1])
+        place = rows.long() * shape[1] + columns.long()
+        if not bool((place[1:] >= place[:-1]).all()):
+            order = torch.argsort(place, stable=True)
+            rows, columns, values = rows[order], columns[order], None if values is None else values[order]
+        index = torch.int32 if rows.numel() < 2**31 and max(shape) < 2**31 else torch.int64
+        rowptr = torch.zeros(shape[0] + 1, dtype=index, device=rows.device)
+        torch.cumsum(torch.bincount(rows, minlength=shape[0]), 0, out=rowptr[1:])
+        return cls(rowptr, columns.to(index), tuple(shape), values, constant, checked=True)
 
     @classmethod
     def from_scipy(cls, matrix, *, constant: float | None = None, symmetric: bool = False) -> CSRGraph:
@@ -148,6 +209,7 @@ class CSRGraph:
                 shape=(self.shape[1], self.shape[0]),
                 values=None if self.values is None else self.values[order],
                 constant=self.constant,
+                checked=True,
             )
 
         return self._cached("transpose", make)
@@ -185,6 +247,20 @@ class CSRGraph:
                 self.normalised_values(dtype)
         return self
 
+    def require_operand(self, x: Tensor, rows: int) -> None:
+        """Refuse a dense matrix that a product with this graph cannot take.
+
+        Raises:
+            ValueError: a shape other than (rows, D), or another device.
+            TypeError: not floating point.
+        """
+        if x.ndim != 2 or x.shape[0] != rows:
+            raise ValueError(f"x has shape {tuple(x.shape)}, a graph of shape {self.shape} needs ({rows}, D)")
+        if x.device != self.device:
+            raise ValueError(f"x is on {x.device} and the graph on {self.device}: move one of them with .to()")
+        if not x.is_floating_point():
+            raise TypeError(f"x is {x.dtype}, expected floating point: call x.float()")
+
     def to(self, device) -> CSRGraph:
         """The same graph on another device; what was cached is made there again when asked for."""
         if torch.device(device) == self.device:
@@ -196,4 +272,17 @@ class CSRGraph:
             values=None if self.values is None else self.values.to(device),
             constant=self.constant,
             symmetric=self.symmetric,
+            checked=True,
         )
+
+
+def check_ids(name: str, ids: Tensor, limit: int) -> None:
+    """Refuse ids outside 0..limit - 1.
+
+    Raises:
+        ValueError: naming the range found.
+    """
+    if ids.numel():
+        low, high = (int(bound) for bound in ids.aminmax())
+        if low < 0 or high >= limit:
+            raise ValueError(f"{name} range from {low} to {high}, expected 0 to {limit - 1}")

@@ -12,6 +12,7 @@ _PUBLIC = {
     "find_preset": ".presets",
     "start_run": ".runs",
     "resume_run": ".runs",
+    "accelerate": ".acceleration",
 }
 __all__ = [*_PUBLIC, "__version__"]
 

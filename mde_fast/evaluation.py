@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import scipy.sparse
@@ -10,9 +10,15 @@ import torch
 from torch import Tensor
 
 from .data.dataset import InteractionDataset, Split
+from .errors import InputError
 from .kernels import CSRGraph, topk
+from .kernels.topk.primitives import mask_seen, select
 
 METRICS = ("recall", "precision", "map", "ndcg")
+CUTOFFS = (5, 10, 20, 50)
+
+Rows = Sequence[int] | np.ndarray | Tensor
+Pairs = tuple[Rows, Rows]  # users (n,), items (n,)
 
 
 class Evaluator:
@@ -22,13 +28,51 @@ class Evaluator:
     """
 
     def __init__(self, dataset: InteractionDataset, cutoffs: Sequence[int], device: torch.device | str = "cpu"):
-        self.cutoffs = sorted(set(cutoffs))
-        self.device = torch.device(device)
-        self.seen = CSRGraph.from_scipy(dataset.train_matrix, constant=1.0).to(self.device)
-        self.held_out = {
+        held_out = {
             part: split.matrix(dataset.num_users, dataset.num_items)
             for part, split in (("valid", dataset.valid), ("test", dataset.test))
         }
+        self._prepare(dataset.train_matrix, held_out, cutoffs, device)
+
+    @classmethod
+    def from_interactions(
+        cls,
+        train: Pairs,
+        held_out: Mapping[str, Pairs],
+        *,
+        num_users: int,
+        num_items: int,
+        cutoffs: Sequence[int] = CUTOFFS,
+        device: torch.device | str = "cpu",
+    ) -> Evaluator:
+        """An evaluator of anybody's model, from user and item row numbers alone.
+
+        Args:
+            train: users and items never to be ranked for each other.
+            held_out: part -> users and items, for instance ``{"test": (users, items)}``. Everyone who has any is
+                measured, also without a training interaction. Repeated pairs count once.
+            num_users, num_items: sizes of the score matrix.
+            cutoffs: values of K.
+            device: where rankings are made.
+
+        Raises:
+            InputError: a part that is empty or has ids out of range, or cut-offs below 1.
+        """
+        if not cutoffs or min(cutoffs) < 1:
+            raise InputError(f"cutoffs={tuple(cutoffs)}: give one or more numbers, all 1 or more")
+        matrices = {part: _matrix_of_pairs(part, pairs, num_users, num_items) for part, pairs in held_out.items()}
+        for part, matrix in matrices.items():
+            if matrix.nnz == 0:
+                raise InputError(f"{part}: no interactions to evaluate on")
+        self = cls.__new__(cls)
+        self._prepare(_matrix_of_pairs("train", train, num_users, num_items), matrices, cutoffs, device)
+        return self
+
+    def _prepare(self, train: scipy.sparse.csr_matrix, held_out: dict, cutoffs: Sequence[int], device) -> None:
+        self.cutoffs = sorted(set(cutoffs))
+        self.device = torch.device(device)
+        self.seen = CSRGraph.from_scipy(train, constant=1.0).to(self.device)
+        self.held_out = held_out
 
     def __call__(self, user_vectors: Tensor, item_vectors: Tensor, part: str) -> dict[str, float]:
         """Metrics of ``part`` (``valid`` or ``test``) for embeddings (U, E), (I, E), averaged over its users.
@@ -45,9 +89,29 @@ class Evaluator:
         ranked, users = self.rank(user_vectors, item_vectors, part)
         return ranked_metrics(ranked, self.held_out[part][users], self.cutoffs), users
 
+    def of_scores(self, score: Callable[[Tensor], Tensor], part: str, *, batch_size: int = 256) -> dict[str, float]:
+        """The same for a model that is no inner product.
+
+        Args:
+            score: users (B,) int64 -> their scores (B, I) of all items, larger is better.
+            part: which users.
+            batch_size: B, the last batch is shorter.
+
+        Raises:
+            InputError: scores of another shape.
+        """
+        ranked, users = self.rank_scores(score, part, batch_size=batch_size)
+        return average_metrics(ranked_metrics(ranked, self.held_out[part][users], self.cutoffs))
+
+    def users(self, part: str) -> np.ndarray:
+        """(B,) users who have held-out items in a part, ascending."""
+        if part not in self.held_out:
+            raise InputError(f"no part {part!r} to evaluate; choose from {', '.join(self.held_out)}")
+        return np.flatnonzero(np.diff(self.held_out[part].indptr))
+
     def rank(self, user_vectors: Tensor, item_vectors: Tensor, part: str) -> tuple[np.ndarray, np.ndarray]:
         """(B, K) items ranked for the B users of a split, K the largest cut-off, and those users (B,)."""
-        users = np.flatnonzero(np.diff(self.held_out[part].indptr))
+        users = self.users(part)
         _, items = topk(
             user_vectors.to(self.device),
             item_vectors.to(self.device),
@@ -56,6 +120,34 @@ class Evaluator:
             seen=self.seen,
         )
         return items.cpu().numpy(), users
+
+    @torch.no_grad()
+    def rank_scores(
+        self, score: Callable[[Tensor], Tensor], part: str, *, batch_size: int = 256
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """:meth:`rank` by a function that scores, see :meth:`of_scores`."""
+        users = self.users(part)
+        num_items = self.seen.shape[1]
+        ranked = []
+        for block in torch.from_numpy(users).to(self.device).split(batch_size):
+            scores = score(block)
+            if scores.shape != (len(block), num_items):
+                raise InputError(f"scores have shape {tuple(scores.shape)}, expected {(len(block), num_items)}")
+            scores = scores.to(self.device, copy=True)  # a model may hand out rows that it keeps
+            mask_seen(scores, block, self.seen.rowptr, self.seen.columns)
+            ranked.append(select(scores, min(self.cutoffs[-1], num_items))[1])
+        return torch.cat(ranked).cpu().numpy(), users
+
+
+def _matrix_of_pairs(part: str, pairs: Pairs, num_users: int, num_items: int) -> scipy.sparse.csr_matrix:
+    """(U, I), a one for each pair."""
+    users, items = (np.asarray(torch.as_tensor(column).cpu()).astype(np.int64) for column in pairs)
+    if users.shape != items.shape or users.ndim != 1:
+        raise InputError(f"{part}: users {users.shape} and items {items.shape} must be two vectors of one length")
+    for name, ids, limit in (("users", users, num_users), ("items", items, num_items)):
+        if len(ids) and (ids.min() < 0 or ids.max() >= limit):
+            raise InputError(f"{part}: {name} range from {ids.min()} to {ids.max()}, expected 0 to {limit - 1}")
+    return Split(users, items).matrix(num_users, num_items)
 
 
 def ranked_metrics(

@@ -10,6 +10,7 @@ import scipy.sparse
 import torch
 from tiny import tiny_dataset
 
+from mde_fast.errors import InputError
 from mde_fast.evaluation import METRICS, Evaluator, average_metrics, format_metrics, ranked_metrics
 
 CUTOFFS = (1, 2, 5, 20)
@@ -193,3 +194,89 @@ def test_table():
     lines = format_metrics(metrics, (5, 20)).splitlines()
     assert lines[0].split() == ["@5", "@20"]
     assert [line.split() for line in lines[1:]] == [[metric, "0.0123", "0.0123"] for metric in METRICS]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Without a dataset of ours
+
+
+def _from_interactions(dataset, kind=lambda column: column, **options) -> Evaluator:
+    """The evaluator of a dataset's interactions, given as others have them."""
+    train, *held_out = (
+        (kind(split.users), kind(split.items)) for split in (dataset.train, dataset.valid, dataset.test)
+    )
+    sizes = {"num_users": dataset.num_users, "num_items": dataset.num_items, "cutoffs": CUTOFFS}
+    return Evaluator.from_interactions(train, dict(zip(("valid", "test"), held_out)), **sizes, **options)
+
+
+@pytest.mark.parametrize("kind", (np.asarray, torch.from_numpy, np.ndarray.tolist), ids=("numpy", "torch", "lists"))
+def test_from_interactions(kind):
+    dataset = tiny_dataset(4, num_users=30, num_items=20)
+    vectors = _vectors(np.random.default_rng(0), dataset, tied=True)
+    for part in ("valid", "test"):
+        metrics = _from_interactions(dataset, kind)(*map(torch.from_numpy, vectors), part)
+        assert metrics == _evaluate(dataset, *vectors, part)
+
+
+@pytest.mark.parametrize("tied", (False, True), ids=("scores differ", "scores tied"))
+def test_a_function_that_scores(tied):
+    """Any function; given the inner products, the metrics are those of the vectors."""
+    dataset = tiny_dataset(6, num_users=30, num_items=20)
+    users, items = map(torch.from_numpy, _vectors(np.random.default_rng(0), dataset, tied=tied))
+    kept = users @ items.T
+    before = kept.clone()
+    asked = []
+
+    def score(block):
+        asked.append(block)
+        return kept[block[0] : block[0] + 1] if len(block) == 1 else kept[block]
+
+    evaluator = _from_interactions(dataset)
+    for batch_size in (1, 7, 1000):
+        asked.clear()
+        metrics = evaluator.of_scores(score, "test", batch_size=batch_size)
+        assert metrics == evaluator(users, items, "test")
+        assert max(map(len, asked)) <= batch_size
+        assert torch.cat(asked).tolist() == evaluator.users("test").tolist()
+    assert torch.equal(kept, before), "the model's own scores are not written into"
+
+
+def test_a_score_that_is_no_inner_product():
+    """Popularity, the same for everybody."""
+    dataset = tiny_dataset(2, num_users=30, num_items=20)
+    counts = torch.bincount(torch.from_numpy(dataset.train.items), minlength=dataset.num_items).float()
+    metrics = _from_interactions(dataset).of_scores(lambda users: counts.expand(len(users), -1), "test")
+    ones = np.ones((dataset.num_users, 1), np.float32)
+    assert metrics == _evaluate(dataset, ones, counts[:, None].numpy(), "test")
+
+
+def test_users_without_training_are_measured():
+    evaluator = Evaluator.from_interactions(([], []), {"test": ([1], [2])}, num_users=3, num_items=4, cutoffs=(1,))
+    assert evaluator.of_scores(lambda users: torch.eye(4)[[2]], "test")["recall@1"] == 1
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    (
+        ({"train": ([0, 3], [0, 1])}, "^train: users range from 0 to 3, expected 0 to 2"),
+        ({"train": ([0], [-1])}, "^train: items range from -1"),
+        ({"train": ([0, 1], [0])}, "^train: users .* one length"),
+        ({"held_out": {"test": ([], [])}}, "^test: no interactions"),
+        ({"held_out": {"later": ([0], [4])}}, "^later: items range from 4 to 4"),
+        ({"cutoffs": (0, 5)}, "^cutoffs"),
+        ({"cutoffs": ()}, "^cutoffs"),
+    ),
+)
+def test_interactions_that_cannot_be_used(change, message):
+    arguments = {"train": ([0], [0]), "held_out": {"test": ([1], [1])}, "num_users": 3, "num_items": 4}
+    Evaluator.from_interactions(**arguments)
+    with pytest.raises(InputError, match=message):
+        Evaluator.from_interactions(**(arguments | change))
+
+
+def test_scores_and_parts_that_cannot_be_used():
+    evaluator = Evaluator.from_interactions(([0], [0]), {"test": ([1], [1])}, num_users=3, num_items=4)
+    with pytest.raises(InputError, match=r"^scores have shape \(1, 3\), expected \(1, 4\)"):
+        evaluator.of_scores(lambda users: torch.zeros(len(users), 3), "test")
+    with pytest.raises(InputError, match="no part 'valid' to evaluate; choose from test"):
+        evaluator.of_scores(lambda users: torch.zeros(len(users), 4), "valid")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..csr import check_ids
 from ..dispatch import use_reference
 from .primitives import draw_negatives
 from .reference import sample_negatives_reference
@@ -35,13 +36,17 @@ class NegativeTable:
     def build(cls, users: Tensor, items: Tensor, num_users: int, num_items: int) -> NegativeTable:
         """From TRAIN interactions (n,), (n,): candidates are the items seen in train, a user's own are excluded.
 
+        Users and items may also be numpy arrays or lists of row numbers.
+
         Raises:
-            ValueError: a user has trained on every candidate, so no negative exists; or an id is out of range.
+            ValueError: a user has trained on every candidate, so no negative exists; an id is out of range; or users
+                and items are not two vectors of one length.
         """
-        users, items = users.long(), items.long()
-        for name, ids, limit in (("users", users, num_users), ("items", items, num_items)):
-            if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < limit:
-                raise ValueError(f"{name} range from {int(ids.min())} to {int(ids.max())}, expected 0 to {limit - 1}")
+        users, items = torch.as_tensor(users).long(), torch.as_tensor(items).long()
+        if users.shape != items.shape or users.ndim != 1:
+            raise ValueError(f"users {tuple(users.shape)} and items {tuple(items.shape)} must be (n,) both")
+        check_ids("users", users, num_users)
+        check_ids("items", items, num_items)
         pairs = torch.unique(users * num_items + items)
         users, items = pairs // num_items, pairs % num_items
         candidates, places = torch.unique(items, return_inverse=True)

@@ -55,12 +55,12 @@ def propagate(graph: CSRGraph, x: Tensor, *, layers: int = 2, combine: str = "me
         (N, D) in x's dtype.
 
     Raises:
-        ValueError: a graph that is not symmetric, a shape that does not match it, or an option out of range.
+        ValueError: a graph that is not symmetric, a shape or device that does not match it, or an option out of range.
+        TypeError: x is not floating point.
     """
     if not graph.symmetric:
         raise ValueError("propagate needs a symmetric graph; for others use spmm layer by layer")
-    if x.ndim != 2 or x.shape[0] != graph.shape[0]:
-        raise ValueError(f"x has shape {tuple(x.shape)}, a graph of shape {graph.shape} needs ({graph.shape[0]}, D)")
+    graph.require_operand(x, graph.shape[0])
     if layers < 0:
         raise ValueError(f"layers={layers}: must be 0 or more")
     if combine not in ("mean", "sum"):

@@ -74,14 +74,17 @@ def spmm(graph: CSRGraph, x: Tensor, *, values: Tensor | None = None, residual: 
         (R, D) in x's dtype.
 
     Raises:
-        ValueError: shapes do not match the graph.
+        ValueError: shapes or devices do not match the graph.
+        TypeError: x is not floating point, or values or residual differ from x in type or device.
     """
-    if x.ndim != 2 or x.shape[0] != graph.shape[1]:
-        raise ValueError(f"x has shape {tuple(x.shape)}, a graph of shape {graph.shape} needs ({graph.shape[1]}, D)")
+    graph.require_operand(x, graph.shape[1])
     if values is not None and values.shape != graph.columns.shape:
         raise ValueError(f"{tuple(values.shape)} values for a graph of {graph.num_edges} edges")
     if residual is not None and residual.shape != (graph.shape[0], x.shape[1]):
         raise ValueError(f"residual has shape {tuple(residual.shape)}, expected {(graph.shape[0], x.shape[1])}")
+    for name, tensor in (("values", values), ("residual", residual)):
+        if tensor is not None and (tensor.dtype != x.dtype or tensor.device != x.device):
+            raise TypeError(f"{name} are {tensor.dtype} on {tensor.device}, x is {x.dtype} on {x.device}: convert one")
     if use_reference(x.device):
         return spmm_reference(graph, x, values, residual)
     plus_x = residual is x

@@ -75,25 +75,75 @@ def test_to_another_device():
     assert graph.device.type == "meta" and graph.values.device.type == "meta" and graph.num_edges == 30
 
 
+def _arguments():
+    return {
+        "rowptr": torch.tensor([0, 1, 1, 3], dtype=torch.int32),
+        "columns": torch.tensor([0, 3, 1], dtype=torch.int32),
+        "shape": (3, 4),
+    }
+
+
 @pytest.mark.parametrize(
     "change, error, message",
     (
         ({"rowptr": torch.zeros(3, dtype=torch.int32)}, ValueError, "rowptr has shape"),
         ({"columns": torch.zeros(3, dtype=torch.int64)}, TypeError, "rowptr and columns"),
         ({"rowptr": torch.zeros(4)}, TypeError, "rowptr and columns"),
+        ({"columns": torch.zeros(3, 1, dtype=torch.int32)}, ValueError, r"columns has shape \(3, 1\)"),
         ({"values": random(5)}, ValueError, "values"),
+        ({"values": torch.ones(3, dtype=torch.int64)}, TypeError, "values are torch.int64"),
+        ({"values": torch.ones(3, device="meta")}, ValueError, "rowptr is on cpu and values on meta"),
+        ({"columns": torch.zeros(3, dtype=torch.int32, device="meta")}, ValueError, "and columns on meta"),
         ({"symmetric": True}, ValueError, "symmetric"),
+        ({"rowptr": torch.tensor([1, 1, 1, 3], dtype=torch.int32)}, ValueError, "rowptr goes from 1 to 3"),
+        ({"rowptr": torch.tensor([0, 1, 1, 2], dtype=torch.int32)}, ValueError, "from 0 to 2, expected 0 to 3"),
+        ({"rowptr": torch.tensor([0, 2, 1, 3], dtype=torch.int32)}, ValueError, "rowptr descends at row 1"),
+        ({"columns": torch.tensor([0, 4, 1], dtype=torch.int32)}, ValueError, "from 0 to 4, expected 0 to 3"),
+        ({"columns": torch.tensor([0, -1, 1], dtype=torch.int32)}, ValueError, "columns range from -1 to 1"),
     ),
 )
 def test_errors(change, error, message):
-    arguments = {
-        "rowptr": torch.tensor([0, 1, 1, 3], dtype=torch.int32),
-        "columns": torch.tensor([0, 3, 1], dtype=torch.int32),
-        "shape": (3, 4),
-    }
-    CSRGraph(**arguments)
+    CSRGraph(**_arguments())
     with pytest.raises(error, match=message):
-        CSRGraph(**(arguments | change))
+        CSRGraph(**(_arguments() | change))
+
+
+@pytest.mark.parametrize("name", SMALL_GRAPHS)
+def test_from_edges(name):
+    """Edges in any order give the graph that they were taken from."""
+    graph = SMALL_GRAPHS[name]()
+    order = torch.randperm(graph.num_edges, generator=torch.Generator().manual_seed(0))
+    values = None if graph.values is None else graph.values[order]
+    made = CSRGraph.from_edges(
+        graph.rows()[order], graph.columns[order], graph.shape, values, constant=graph.constant
+    )
+    assert made.num_edges == graph.num_edges, "repeated edges stay apart"
+    torch.testing.assert_close(dense(made), dense(graph), rtol=0, atol=1e-15)
+    places = list(zip(made.rows().tolist(), made.columns.tolist()))
+    assert places == sorted(places) and made.columns.dtype == torch.int32
+    assert torch.equal(dense(made.transpose()), dense(made).T)
+
+
+def test_sorted_edges_keep_their_values_memory():
+    values = random(3)
+    graph = CSRGraph.from_edges(torch.tensor([0, 0, 2]), torch.tensor([0, 3, 1]), (3, 4), values)
+    assert graph.values is values
+
+
+@pytest.mark.parametrize(
+    "rows, columns, values, message",
+    (
+        ([0, 3], [0, 1], None, "rows range from 0 to 3, expected 0 to 2"),
+        ([0, -1], [0, 1], None, "rows range from -1"),
+        ([0, 1], [0, 4], None, "columns range from 0 to 4"),
+        ([0, 1], [0], None, r"rows \(2,\) and columns \(1,\)"),
+        ([0, 1], [0, 1], [1.0], r"\(1,\) values for 2 edges"),
+    ),
+)
+def test_edges_that_cannot_be_used(rows, columns, values, message):
+    values = None if values is None else torch.tensor(values)
+    with pytest.raises(ValueError, match=message):
+        CSRGraph.from_edges(torch.tensor(rows), torch.tensor(columns), (3, 4), values)
 
 
 def test_helper_keeps_the_order_of_a_rows_edges():

@@ -180,3 +180,14 @@ def test_ids_out_of_range(users, items, message):
 def test_no_interactions():
     with pytest.raises(ValueError, match="no training interactions"):
         NegativeTable.build(USERS[:0], ITEMS[:0], NUM_USERS, NUM_ITEMS)
+
+
+def test_from_arrays_and_lists():
+    for kind in (torch.Tensor.numpy, torch.Tensor.tolist):
+        table = NegativeTable.build(kind(USERS), kind(ITEMS), NUM_USERS, NUM_ITEMS)
+        assert torch.equal(table.keys, _table().keys) and torch.equal(table.candidates, _table().candidates)
+
+
+def test_lengths_that_differ():
+    with pytest.raises(ValueError, match=r"users \(2,\) and items \(3,\)"):
+        NegativeTable.build([0, 1], [0, 1, 2], NUM_USERS, NUM_ITEMS)

@@ -137,3 +137,11 @@ def test_errors(any_implementation, change, message):
     arguments = {"graph": SYMMETRIC_GRAPHS["small"](), "x": random(12, 4)} | change
     with forced(any_implementation), pytest.raises(ValueError, match=message):
         propagate(**arguments)
+
+
+@pytest.mark.parametrize(
+    "x, error", ((torch.ones(12, 2, dtype=torch.int64), TypeError), (torch.ones(12, 2, device="meta"), ValueError))
+)
+def test_types_and_devices_that_do_not_match(any_implementation, x, error):
+    with forced(any_implementation), pytest.raises(error, match="^x is "):
+        propagate(SYMMETRIC_GRAPHS["small"](), x)

@@ -223,3 +223,19 @@ def test_errors(any_implementation, change, message):
     arguments = {"graph": GRAPHS["wide"](), "x": random(19, 4)} | change
     with forced(any_implementation), pytest.raises(ValueError, match=message):
         spmm(**arguments)
+
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    (
+        ({"x": random(19, 4).long()}, TypeError, "^x is torch.int64"),
+        ({"x": random(19, 4).to("meta")}, ValueError, "^x is on meta and the graph on cpu"),
+        ({"values": random(30).float()}, TypeError, "^values are torch.float32 on cpu, x is torch.float64"),
+        ({"residual": random(4, 4).half()}, TypeError, "^residual are torch.float16"),
+        ({"residual": random(4, 4).to("meta")}, TypeError, "^residual are torch.float64 on meta"),
+    ),
+)
+def test_types_and_devices_that_do_not_match(any_implementation, change, error, message):
+    arguments = {"graph": GRAPHS["wide"](), "x": random(19, 4)} | change
+    with forced(any_implementation), pytest.raises(error, match=message):
+        spmm(**arguments)

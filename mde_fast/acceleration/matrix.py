@@ -1,0 +1,193 @@
+"""A torch sparse matrix whose products with dense matrices run as our operator."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from .graphs import MatrixGraphs
+from .record import Record
+
+LAYOUTS = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc)
+DTYPES = (torch.float32, torch.float64)
+
+_PRODUCTS = frozenset(
+    (torch.sparse.mm, torch.mm, torch.Tensor.mm, torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__)
+    + (torch.mv, torch.Tensor.mv)
+)
+_SUMS_WITH_PRODUCTS = frozenset((torch.sparse.addmm, torch.addmm, torch.Tensor.addmm))
+_TRANSPOSES = frozenset((torch.t, torch.Tensor.t, torch.Tensor.T.__get__, torch.Tensor.mT.__get__))
+_SWAPS = frozenset((torch.transpose, torch.Tensor.transpose))
+
+# Names of functions that return the matrix itself, equal or converted; what they return is accelerated too.
+_EQUAL = frozenset(("coalesce", "detach", "to_sparse", "to_sparse_coo", "to_sparse_csr", "to_sparse_csc", "alias"))
+_CONVERTED = frozenset(
+    ("to", "cpu", "cuda", "clone", "float", "double", "half", "bfloat16", "type", "type_as", "pin_memory", "contiguous")
+)
+# Names that only look at the matrix; they are not counted as left to PyTorch.
+_LOOKS = frozenset(
+    ("__get__", "__set__", "size", "dim", "numel", "is_coalesced", "indices", "values", "_indices", "_values", "_nnz")
+    + ("crow_indices", "col_indices", "ccol_indices", "row_indices", "sparse_dim", "dense_dim", "requires_grad_")
+    + ("is_floating_point", "is_complex", "__repr__", "__len__", "__format__", "__hash__", "get_device", "element_size")
+    + ("is_inference", "is_pinned", "is_contiguous", "nelement", "ndimension", "data_ptr")
+)
+
+
+def why_not_accelerated(tensor: Tensor) -> str | None:
+    """Why a sparse tensor cannot be a :class:`SparseMatrix`; None when it can."""
+    if tensor.layout not in LAYOUTS:
+        return f"its layout is {str(tensor.layout).removeprefix('torch.')}"
+    if tensor.ndim != 2 or tensor.dense_dim() != 0:
+        return "it is not a matrix of numbers"
+    if tensor.dtype not in DTYPES:
+        return f"its values are {str(tensor.dtype).removeprefix('torch.')}"
+    return None
+
+
+class SparseMatrix(torch.Tensor):
+    """A torch sparse matrix (COO, CSR or CSC) whose products with dense matrices run as :func:`mde_fast.kernels.spmm`.
+
+    To everything else it is the matrix it was made from: every function of PyTorch is called with that one, so that
+    shapes, indices, values, conversions, changes in place and errors are PyTorch's own. Copies are accelerated,
+    pickles are plain.
+    """
+
+    @staticmethod
+    def __new__(cls, plain: Tensor, label: str, record: Record, graphs: MatrixGraphs | None = None) -> SparseMatrix:
+        """
+        Args:
+            plain: the matrix.
+            label: what reports call it.
+            record: where its products are counted.
+            graphs: of the matrix, where they are known.
+        """
+        self = torch.Tensor._make_subclass(cls, plain.detach())
+        self.plain, self.label, self.record = plain, label, record
+        self.graphs = MatrixGraphs(plain) if graphs is None else graphs
+        return self
+
+    @classmethod
+    def __torch_function__(cls, function, types, arguments=(), keywords=None):
+        keywords = keywords or {}
+        if function in _PRODUCTS or function in _SUMS_WITH_PRODUCTS:
+            result, reason = _product(function, arguments, keywords)
+            if reason is None:
+                return result
+        else:
+            reason = None
+        wrappers: dict[int, SparseMatrix] = {}
+        plain_arguments = _plain(arguments, wrappers)
+        result = function(*plain_arguments, **_plain(keywords, wrappers))
+        owner = next(iter(wrappers.values()))
+        name = getattr(function, "__name__", str(function))
+        if isinstance(result, Tensor) and id(result) in wrappers:
+            return wrappers[id(result)]
+        if isinstance(result, Tensor) and result.layout in LAYOUTS:
+            derived = _derived(owner, function, name, arguments, keywords, result)
+            if derived is not None:
+                return derived
+        if name not in _LOOKS:
+            owner.record.count_left(name, reason)
+        return result
+
+    def __deepcopy__(self, memo) -> SparseMatrix:
+        if self.plain.layout == torch.sparse_coo:
+            plain = copy.deepcopy(self.plain, memo)
+        else:  # PyTorch cannot copy these deeply
+            plain = self.plain.detach().clone().requires_grad_(self.plain.requires_grad)
+        copied = SparseMatrix(plain, self.label, self.record)
+        memo[id(self)] = copied
+        return copied
+
+    def __reduce_ex__(self, protocol):
+        return self.plain.__reduce_ex__(protocol)
+
+
+def _plain(value, wrappers: dict[int, SparseMatrix]):
+    """``value`` with plain matrices in place of accelerated ones, which are noted in ``wrappers`` by the plain's id."""
+    if isinstance(value, SparseMatrix):
+        wrappers[id(value.plain)] = value
+        return value.plain
+    if isinstance(value, (list, tuple)) and not isinstance(value, torch.Size):
+        items = [_plain(item, wrappers) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    if isinstance(value, dict):
+        return {key: _plain(item, wrappers) for key, item in value.items()}
+    return value
+
+
+def _derived(owner: SparseMatrix, function, name: str, arguments, keywords, result: Tensor) -> SparseMatrix | None:
+    """What a conversion or transposition returned, accelerated; None for other results."""
+    if result.ndim != 2 or result.dense_dim() != 0:
+        return None
+    flips = function in _TRANSPOSES
+    if function in _SWAPS:
+        first, second = arguments[1:] if len(arguments) == 3 else (keywords["dim0"], keywords["dim1"])
+        flips = first % 2 != second % 2
+    graphs = None
+    if (flips or function in _SWAPS or name in _EQUAL) and not result.requires_grad:
+        graphs = MatrixGraphs(result, owner.graphs, transposed=flips)
+    elif not flips and name not in _EQUAL and name not in _CONVERTED:
+        return None
+    return SparseMatrix(result, owner.label, owner.record, graphs)
+
+
+def _product(function, arguments: tuple, keywords: dict) -> tuple[Tensor | None, str | None]:
+    """The product, or why PyTorch has to compute it."""
+    addend, scales = None, {}
+    if function in _SUMS_WITH_PRODUCTS:
+        if len(arguments) != 3 or not keywords.keys() <= {"alpha", "beta"}:
+            return None, "unusual arguments"
+        addend, *arguments = arguments
+        scales = keywords
+    elif len(arguments) != 2 or keywords:
+        return None, "unusual arguments"
+    matrix, x = arguments
+    reason = _why_not(matrix, x, addend)
+    if reason is not None:
+        return None, reason
+    columns = x if x.ndim == 2 else x[:, None]
+    if matrix.plain.requires_grad and torch.is_grad_enabled():
+        result = matrix.graphs.product_with_values(columns, matrix.plain.values())
+    else:
+        result = matrix.graphs.product(columns)
+    if addend is not None:
+        alpha, beta = scales.get("alpha", 1), scales.get("beta", 1)
+        result = result * alpha if beta == 0 else torch.add(addend * beta, result, alpha=alpha)
+    matrix.record.count_product(matrix.label)
+    return (result if x.ndim == 2 else result[:, 0]), None
+
+
+def _why_not(matrix, x, addend) -> str | None:
+    """Why a product cannot be ours; PyTorch then computes it, or raises its own error."""
+    if not isinstance(matrix, SparseMatrix):
+        return "dense @ sparse"
+    if not isinstance(x, Tensor) or isinstance(x, SparseMatrix) or x.layout != torch.strided:
+        return "sparse @ sparse"
+    plain = matrix.plain
+    if plain._nnz() < matrix.record.min_edges:
+        return f"fewer than {matrix.record.min_edges:,} edges"
+    if plain.dtype not in DTYPES:
+        return str(plain.dtype).removeprefix("torch.")
+    if x.ndim not in (1, 2) or x.shape[0] != plain.shape[1] or (addend is not None and x.ndim != 2):
+        return "shapes"
+    if x.dtype != plain.dtype or x.device != plain.device:
+        return "a dense matrix of another type or device"
+    if addend is not None and (isinstance(addend, SparseMatrix) or addend.layout != torch.strided):
+        return "a sparse addend"
+    if addend is not None and (addend.dtype != x.dtype or addend.device != x.device):
+        return "an addend of another type or device"
+    if x.numel() == 0 or plain.shape[0] == 0:
+        return "nothing to multiply"
+    if torch.is_autocast_enabled(x.device.type):
+        return "autocast"
+    if torch._C._are_functorch_transforms_active():
+        return "torch.func"
+    if plain.requires_grad and torch.is_grad_enabled():
+        if plain.layout == torch.sparse_csc:
+            return "gradients of values, CSC"
+        if plain.layout == torch.sparse_coo and not plain.is_coalesced():
+            return "gradients of values, not coalesced"
+    return None
