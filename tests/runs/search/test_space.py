@@ -53,7 +53,7 @@ def test_ranges(read):
 
 
 def test_lists(read):
-    lists = ("mda: [fro, row_l2]", "nlt_detach: [no, yes]", "n_layers: [1, 2.0]", "blend_weights: ['.1,.9', [0.5, 0.5]]")
+    lists = ("mda: [fro, row_l2]", "nlt_detach: [no, yes]", "n_layers: [1, 2.0]", "blend_weights: ['.1,.9', [.5, .5]]")
     space, _ = read("\n".join(lists))
     assert {name: values.choices for name, values in space.items()} == {
         "mda": ("fro", "row_l2"),
