@@ -101,7 +101,7 @@ def _sigterm_like_ctrl_c() -> Iterator[None]:
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = make_parser("search", DESCRIPTION, EPILOG)
     parser.usage = "%(prog)s [--dataset NAME] [--trials N] [--space FILE] [option ...]"
-    parser.add_argument("--config", metavar="FILE", help="YAML file of options, fixed for all trials; flags win over it")
+    parser.add_argument("--config", metavar="FILE", help="YAML file of options, fixed in all trials; flags win")
     add_preset(parser)
     parser.add_argument("--output", metavar="DIR", help="folder of the search (default: search/DATASET)")
     parser.add_argument(

@@ -132,7 +132,7 @@ def table(report: dict[str, Any]) -> str:
     if caution(report):
         lines += [f"**{caution(report)}**", ""]
     lines += [
-        f"{counts(report)}. Ranked by {report['selected_on']} at each trial's best epoch; test data were not looked at.",
+        f"{counts(report)}. Ranked by {report['selected_on']} at the best epoch; test data were not looked at.",
         f"The first trial is the preset {report['preset']} (marked *), as far as the space contains it.",
         "",
     ]

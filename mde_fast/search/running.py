@@ -128,7 +128,8 @@ class Search:
     def _train(self, running: RunningTrial, deadline: float) -> bool:
         """Train one trial and record how it ended; whether the person at the keyboard wants to stop."""
         study, parameters = self.study, running.trial.params
-        logger.info("trial %s: %s", running.trial.number, ", ".join(f"{key} {show(value)}" for key, value in parameters.items()))
+        values = ", ".join(f"{name} {show(value)}" for name, value in parameters.items())
+        logger.info("trial %s: %s", running.trial.number, values)
         config = with_options(self.config, **to_options(parameters))
         try:
             trainer = train_trial(

@@ -40,7 +40,7 @@ def test_choices_and_defaults(help_of):
 @pytest.mark.parametrize(
     "name, flags",
     [
-        ("train", ["--config FILE YAML file", "--preset NAME options found", "--output RUN run folder", "--resume RUN"]),
+        ("train", ["--config FILE YAML file", "--preset NAME options", "--output RUN run folder", "--resume RUN"]),
         (
             "search",
             [

@@ -205,7 +205,8 @@ def test_processes_are_interrupted_together(start):
 
 def test_processes_that_fail(searching, refused, monkeypatch):
     monkeypatch.setattr("mde_fast.search.running.Worker.__init__", _failing_worker)
-    refused(searching("--trials", 2, "--jobs", 2), "2 of 2 processes failed", "process 1 (status 2) said last: something went wrong")
+    said = "2 of 2 processes failed; process 1 (status 2) said last: something went wrong"
+    refused(searching("--trials", 2, "--jobs", 2), said)
 
 
 def _failing_worker(self, number, arguments, threads):

@@ -42,7 +42,8 @@ def test_it_contains_every_preset(preset):
 
 
 def test_ranges(read):
-    space, _ = read("lr: {low: 1e-5, high: 0.1, log: true}\nknn_k: {low: 5, high: 20}\ninput_scale: {low: 1, high: 2}\n")
+    ranges = ("lr: {low: 1e-5, high: 0.1, log: true}", "knn_k: {low: 5, high: 20}", "input_scale: {low: 1, high: 2}")
+    space, _ = read("\n".join(ranges))
     assert space == {
         "learning_rate": FloatDistribution(1e-5, 0.1, log=True),
         "knn_k": IntDistribution(5, 20),
@@ -52,7 +53,8 @@ def test_ranges(read):
 
 
 def test_lists(read):
-    space, _ = read("mda: [fro, row_l2]\nnlt_detach: [no, yes]\nn_layers: [1, 2.0]\nblend_weights: ['0.1,0.9', [0.5, 0.5]]\n")
+    lists = ("mda: [fro, row_l2]", "nlt_detach: [no, yes]", "n_layers: [1, 2.0]", "blend_weights: ['.1,.9', [.5, .5]]")
+    space, _ = read("\n".join(lists))
     assert {name: values.choices for name, values in space.items()} == {
         "mda": ("fro", "row_l2"),
         "nlt_detach": (False, True),
