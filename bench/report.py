@@ -136,6 +136,8 @@ def draw(documents: list[dict], path: Path) -> None:
         _draw_scaling(scaling_axes, [row for row in rows if row["graph"].startswith("synthetic")])
         _draw_steps(step_axes, steps)
         real_axes.set_title(name)
+        scaling_axes.set_title("propagate on growing graphs")
+        step_axes.set_title("a training step")
     figure.savefig(path, dpi=130)
 
 
@@ -184,6 +186,7 @@ def _draw_steps(axes, steps: list[dict]) -> None:
     axes.bar(labels, rests, bottom=floors, color="tab:blue", label="all the rest")
     axes.set(ylabel="ms per training step")
     if steps:
+        axes.set_ylim(top=1.25 * max(floor + rest for floor, rest in zip(floors, rests)))
         axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
 
