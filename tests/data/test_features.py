@@ -164,9 +164,9 @@ def test_checks_are_quick(with_array):
     array = np.zeros((3, 8_000_000), dtype=np.float16)
     array[0, -1] = 1
     folder = with_array(array)
-    start = time.perf_counter()
+    start = time.process_time()
     load_dataset(folder)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_rows_of_arrays_follow_the_sorted_ids_of_a_table(write):

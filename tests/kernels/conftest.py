@@ -5,11 +5,7 @@ import os
 import pytest
 import torch
 
-if not torch.cuda.is_available():
-    # Without a GPU the kernels run in Triton's interpreter, which has to be chosen before anything imports triton.
-    os.environ.setdefault("TRITON_INTERPRET", "1")
-
-from support import IMPLEMENTATIONS  # noqa: E402
+from support import IMPLEMENTATIONS
 
 # The interpreter runs a kernel's programs one by one in Python: cases above this many numbers are left to real devices.
 INTERPRETER_LIMIT = 4000
