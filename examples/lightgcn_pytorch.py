@@ -166,7 +166,7 @@ def train(name: str, model: LightGCN, sampler, evaluation, epochs: int, batch_si
         triples = sampler.epoch()
         sampled = time.perf_counter()
         batches = list(zip(*(column.split(batch_size) for column in triples)))
-        for batch in tqdm(batches, desc=f"{name}, epoch {epoch + 1} of {epochs}", leave=False):
+        for batch in tqdm(batches, desc=f"{name}, epoch {epoch + 1} of {epochs}", leave=False, disable=None):
             optimizer.zero_grad()
             model.loss(*batch).backward()
             optimizer.step()

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from .config import OPTIONS, TYPES, convert, default_of, read_yaml, resolve_key
@@ -128,6 +129,13 @@ def run_command(main: Callable[[list[str]], int | None], *, level: int = logging
         sys.exit(status)
     except (InputError, TrainingError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except torch.OutOfMemoryError as error:
+        print(
+            f"error: the device is out of memory ({str(error).splitlines()[0]}); what was saved goes on with --resume, "
+            "use --device cpu, --precision bf16 or a smaller train_batch_size or embedding_size",
+            file=sys.stderr,
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -54,9 +54,12 @@ class RunFolder:
 
     @staticmethod
     def require_new(path: str | Path) -> None:
-        """Refuse a folder that holds a run, before any work is done."""
+        """Refuse a folder that holds a run or cannot be made, before any work is done."""
         if (Path(path) / "config.yaml").exists():
             raise InputError(f"{path}: holds a run already; continue it with --resume {path} or name another --output")
+        place = next(place for place in (Path(path).absolute(), *Path(path).absolute().parents) if place.exists())
+        if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+            raise InputError(f"{path}: cannot be made, {place} is no folder one can write to; choose another --output")
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:

@@ -18,6 +18,7 @@ from .config import Config, with_options
 from .data.dataset import REAL, InteractionDataset
 from .errors import InputError
 from .evaluation import Evaluator, format_metrics
+from .lock import exclusive
 from .plots import plot_curves
 from .recommender import feature_hashes, save_catalogue
 from .run_folder import RunFolder
@@ -56,10 +57,11 @@ def start_run(config: Config, output: str | Path | None = None, *, notes: Iterab
         model = make_model(config, dataset, device)
         require_negatives(dataset)
         run = RunFolder.create(output)  # only now: bad input leaves nothing behind
-        log.write_to(run)
-        save_catalogue(run, dataset)
-        run.write_text("config.yaml", config.to_yaml())  # last: a run that has one can be resumed
-        return _train(run, Trainer(model, dataset, config, run), dataset)
+        with exclusive(run.path, "name another --output"):
+            log.write_to(run)
+            save_catalogue(run, dataset)
+            run.write_text("config.yaml", config.to_yaml())  # last: a run that has one can be resumed
+            return _train(run, Trainer(model, dataset, config, run), dataset)
 
 
 def resume_run(path: str | Path, changes: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +86,7 @@ def resume_run(path: str | Path, changes: dict[str, Any]) -> dict[str, Any]:
             )
     config = _with_changes(stored, changes)
     device = make_device(config)
-    with RunLog() as log:
+    with RunLog() as log, exclusive(run.path, "wait for its end"):
         dataset = make_dataset(config)
         describe(dataset)
         check_same_dataset(run, dataset)

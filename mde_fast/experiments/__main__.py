@@ -12,13 +12,14 @@ from ..assemble import make_dataset, make_device
 from ..cli import add_options, add_preset, collect_options, make_parser, normalise_flags, run_command
 from ..config import OPTIONS, convert, default_of, make_config
 from ..errors import InputError
+from ..lock import exclusive
 from ..presets import Preset, find_preset
 from .document import Findings
 from .measurements import measure
 from .plan import plan_runs
 from .report import means_table, write_reports
 from .rows import EXPERIMENTS, REFUSED
-from .running import Training, exclusive, train
+from .running import Training, train
 
 logger = logging.getLogger("mde_fast")
 
@@ -62,7 +63,8 @@ def main(arguments: list[str]) -> int:
         raise InputError(f"{output}: no such folder; leave --report-only out to train, or give its --output")
     runs, training = plan_runs(experiments, options, seeds, output), Training()
     if not parsed.report_only:
-        with exclusive(output) as lock:
+        _make(output)
+        with exclusive(output, "wait for its end, use --report-only or another --output") as lock:
             training = train(runs, parsed.jobs, lock)
     findings = Findings(runs, measure(runs, dataset), training.failures, options, _settings(parsed, given, preset))
     documents = write_reports(experiments, findings, output)
@@ -70,6 +72,13 @@ def main(arguments: list[str]) -> int:
         logger.info("\n%s", means_table(document).replace("## Means over seeds", document["title"]))
     logger.info("\nreports in %s: %s", output, ", ".join(f"{name}.md, {name}.json" for name in experiments))
     return _close(documents, training)
+
+
+def _make(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written ({error.strerror}); choose a writable --output") from None
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import torch
 from tqdm import tqdm
@@ -22,11 +21,6 @@ from ..errors import InputError
 from ..run_folder import RunFolder
 from ..runs import resume_run, start_run
 from .plan import PlannedRun
-
-try:
-    import fcntl
-except ImportError:  # Windows: there two commands in one folder are not kept apart
-    fcntl = None
 
 logger = logging.getLogger("mde_fast")
 
@@ -41,7 +35,7 @@ class Training:
     interrupted: bool = False
 
 
-def train(runs: Sequence[PlannedRun], jobs: int, lock: IO | None) -> Training:
+def train(runs: Sequence[PlannedRun], jobs: int, lock: int | None) -> Training:
     """Bring every run to its end: skip those that are, go on with those that were begun.
 
     A run that fails does not keep the others from theirs. After Ctrl-C or SIGTERM everything is saved.
@@ -49,7 +43,7 @@ def train(runs: Sequence[PlannedRun], jobs: int, lock: IO | None) -> Training:
     Args:
         runs: what is to be trained.
         jobs: how many processes side by side; with 1, this one.
-        lock: what :func:`exclusive` gave; processes that outlive this one hold on to it.
+        lock: what :func:`mde_fast.lock.exclusive` gave; processes that outlive this one hold on to it.
     """
     waiting = [run for run in runs if run.result() is None]
     logger.info("%d runs: %d finished already, %d to train", len(runs), len(runs) - len(waiting), len(waiting))
@@ -82,7 +76,7 @@ def _train_here(runs: Sequence[PlannedRun]) -> Training:
 class _Child:
     """A run in a process of its own; what it prints is in its log.txt."""
 
-    def __init__(self, run: PlannedRun, options_file: Path, threads: int, lock: IO | None):
+    def __init__(self, run: PlannedRun, options_file: Path, threads: int, lock: int | None):
         self.run = run
         self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
         if run.begun:
@@ -98,7 +92,7 @@ class _Child:
             stdout=subprocess.DEVNULL,
             stderr=self.errors,
             start_new_session=True,  # Ctrl-C reaches it through this process alone, once
-            pass_fds=() if lock is None else (lock.fileno(),),
+            pass_fds=() if lock is None else (lock,),
         )
 
     def failure(self) -> str | None:
@@ -110,7 +104,7 @@ class _Child:
         return lines[-1].removeprefix("error: ") if lines else f"ended with status {self.process.returncode}"
 
 
-def _train_side_by_side(runs: Sequence[PlannedRun], jobs: int, lock: IO | None) -> Training:
+def _train_side_by_side(runs: Sequence[PlannedRun], jobs: int, lock: int | None) -> Training:
     training, children, waiting = Training(), [], list(runs)
     jobs = min(jobs, len(runs))
     threads = max(1, torch.get_num_threads() // jobs)
@@ -176,28 +170,3 @@ def _on_signal(handler) -> Iterator[None]:
     finally:
         for number, before in previous.items():
             signal.signal(number, before)
-
-
-@contextmanager
-def exclusive(folder: Path) -> Iterator[IO | None]:
-    """Nobody else trains into this folder meanwhile; also not a process that a killed command left behind.
-
-    Raises:
-        InputError: somebody does, or the folder cannot be written.
-    """
-    if fcntl is None:
-        yield None
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / "lock", "w", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose a writable --output") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"{folder}: another command trains into it; wait for its end, use --report-only or another --output"
-            ) from None
-        yield lock

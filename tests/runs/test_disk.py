@@ -53,12 +53,12 @@ def no_space(path: Path) -> None:
 def test_a_folder_below_a_file(shop, training, refused, tmp_path):
     (tmp_path / "file").write_text("in the way")
     outcome = training("--output", tmp_path / "file" / "run")
-    refused(outcome, f"{tmp_path}/file/run: cannot write the run folder (Not a directory)")
+    refused(outcome, f"{tmp_path}/file/run: cannot be made, {tmp_path}/file is no folder")
 
 
 def test_a_file_in_the_place_of_the_folder(shop, training, refused, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    refused(training("--output", tmp_path / "file"), f"{tmp_path}/file: cannot write the run folder")
+    refused(training("--output", tmp_path / "file"), f"{tmp_path}/file: cannot be made, {tmp_path}/file is no folder")
     assert (tmp_path / "file").read_text() == "in the way"
 
 

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from small_runs import assert_same_result, epoch_rows
 
 from mde_fast.models.mde import MDE
@@ -74,3 +75,11 @@ def test_in_the_first_epoch_there_is_nothing_to_recommend_from(training, command
     refused(training("--output", "run"), "epoch 1, step 1: loss part 'bpr'")
     refused(command("recommend", "run", "--user", 3), "no best checkpoint; the run ended before its first epoch")
     refused(command("evaluate", "run"), "no best checkpoint")
+
+
+def test_a_device_that_is_full_ends_with_one_line(training, shop, refused, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+    monkeypatch.setattr(MDE, "loss_parts", full)
+    refused(training("--output", "run"), "out of memory", "Tried to allocate 2.00 GiB", "train_batch_size")

@@ -17,7 +17,7 @@ from small_runs import FLAGS, assert_same_result, files, metrics, write_shop
 from mde_fast.config import OPTIONS
 from mde_fast.data import stand_in
 from mde_fast.data.stand_in import StandInSize
-from mde_fast.experiments.running import exclusive
+from mde_fast.lock import exclusive
 from mde_fast.models.mde import MDE
 from mde_fast.run_folder import RunFolder
 
@@ -270,12 +270,13 @@ def test_side_by_side_a_signal_reaches_all(shop):
     assert out.count("interrupted, it goes on with the same command") == 2 and "failed" not in out + err
     for run in runs:
         assert metrics(run)["status"] == "interrupted" and RunFolder(run).has_checkpoint("last")
-    with exclusive(OUTPUT):  # nobody is left who trains
+    with exclusive(OUTPUT, "wait"):  # nobody is left who trains
         pass
 
 
 def test_one_command_at_a_time(experiments, refused):
-    with exclusive(OUTPUT):
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    with exclusive(OUTPUT, "wait"):
         refused(experiments("table2"), OUTPUT, "another command trains into it", "--report-only")
 
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from small_runs import assert_same_result, epoch_rows, files, metrics
 
+from mde_fast.lock import exclusive
 from mde_fast.run_folder import RunFolder
 
 
@@ -234,3 +235,9 @@ def test_from_another_kind_of_device(halfway, resumed):
 def test_an_older_checkpoint_is_not_kept(finished):
     state = json.loads((finished / "checkpoints/last.json").read_text())
     assert [path.name for path in (finished / "checkpoints").glob("last-*")] == [state["tensors"].split("/")[1]]
+
+
+def test_one_command_at_a_time(halfway, resumed, refused):
+    with exclusive(halfway, "wait"):
+        refused(resumed(halfway, "--epochs", 6), halfway, "another command trains into it", "wait for its end")
+    assert resumed(halfway, "--epochs", 4).status == 0
