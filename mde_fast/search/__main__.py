@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import logging
 import math
+import os
 import re
 import signal
 import time
@@ -50,7 +51,12 @@ def main(arguments: list[str]) -> int:
     from .space import DEFAULT_SPACE, point_of, read_space
 
     space, left_out = read_space(parsed.space or DEFAULT_SPACE, given)
-    deadline = time.monotonic() + parsed.timeout
+    deadline, parent = time.monotonic() + parsed.timeout, os.getppid()
+
+    def time_is_up() -> bool:
+        """Also for a worker whose command was killed: nobody could interrupt it any more."""
+        return time.monotonic() > deadline or (parsed.worker and os.getppid() != parent)
+
     search = Search.open(
         config,
         space,
@@ -61,7 +67,7 @@ def main(arguments: list[str]) -> int:
     )
     if parsed.worker:
         with _sigterm_like_ctrl_c():
-            return 0 if search.work(parsed.trials, deadline) else 130
+            return 0 if search.work(parsed.trials, time_is_up) else 130
     logger.info("%s", preset.describe(given))
     logger.info("searched: %s", ", ".join(space))
     if left_out:
@@ -77,7 +83,7 @@ def main(arguments: list[str]) -> int:
             if parsed.jobs > 1:
                 done = search.work_in_processes(parsed.jobs, arguments, parsed.trials)
             else:
-                done = search.work(parsed.trials, deadline)
+                done = search.work(parsed.trials, time_is_up)
     except KeyboardInterrupt:
         done = False
     finally:  # whatever happened, what there is can be read

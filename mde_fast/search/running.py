@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ class Search:
         )
         return cls(config, study, dataset.without_test(), device, cache)
 
-    def work(self, total: int, deadline: float) -> bool:
+    def work(self, total: int, time_is_up: Callable[[], bool]) -> bool:
         """Train trials until there are ``total``, with those of other processes, or the time is up.
 
         Returns:
@@ -115,9 +116,9 @@ class Search:
             InputError: the trials cannot be trained or recorded.
         """
         with self.bar(total) as bar:
-            while time.monotonic() < deadline and (running := self.study.begin(total)) is not None:
+            while not time_is_up() and (running := self.study.begin(total)) is not None:
                 try:
-                    interrupted = self._train(running, deadline)
+                    interrupted = self._train(running, time_is_up)
                 finally:
                     self.study.leave(running)
                 self.refresh(bar)
@@ -125,7 +126,7 @@ class Search:
                     return False
         return True
 
-    def _train(self, running: RunningTrial, deadline: float) -> bool:
+    def _train(self, running: RunningTrial, time_is_up: Callable[[], bool]) -> bool:
         """Train one trial and record how it ended; whether the person at the keyboard wants to stop."""
         study, parameters = self.study, running.trial.params
         values = ", ".join(f"{name} {show(value)}" for name, value in parameters.items())
@@ -133,7 +134,7 @@ class Search:
         config = with_options(self.config, **to_options(parameters))
         try:
             trainer = train_trial(
-                study, running, config, self.dataset, self.device, cache=self.cache, deadline=deadline
+                study, running, config, self.dataset, self.device, cache=self.cache, time_is_up=time_is_up
             )
         except optuna.TrialPruned:
             study.end(running, TrialState.PRUNED)

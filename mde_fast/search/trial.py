@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,20 +46,20 @@ def train_trial(
     device: torch.device,
     *,
     cache: GraphCache,
-    deadline: float,
+    time_is_up: Callable[[], bool],
 ) -> Trainer:
     """Train with the options of a trial, or go on with it, and report every epoch to the study.
 
     Args:
         dataset: without test interactions.
-        deadline: on the clock of ``time.monotonic``.
+        time_is_up: asked after every epoch.
 
     Returns:
         The trainer; its ``finished()`` is false if it was interrupted.
 
     Raises:
         optuna.TrialPruned: other trials were better at that epoch.
-        TimeIsUp: ``deadline`` is over.
+        TimeIsUp: as ``time_is_up`` said.
         mde_fast.trainer.TrainingError: a loss is not finite.
         torch.OutOfMemoryError: the options need more memory than the device has.
     """
@@ -82,7 +81,7 @@ def train_trial(
                 return
             if below:
                 raise optuna.TrialPruned
-            if time.monotonic() > deadline:
+            if time_is_up():
                 raise TimeIsUp
 
         trainer.fit(after_epoch)

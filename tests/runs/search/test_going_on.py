@@ -1,5 +1,6 @@
 """A search that was cut off goes on as if nothing had been, and several processes share one."""
 
+import fcntl
 import os
 import signal
 import sqlite3
@@ -201,6 +202,31 @@ def test_processes_are_interrupted_together(start):
     assert out.endswith("interrupted: everything is saved, the same command goes on\n")
     assert [row["state"] for row in report_of()["trials"]] == ["waiting", "waiting"]
     assert Path(FOLDER / "importance.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_processes_end_with_the_command_that_was_killed(start):
+    process = start("--trials", 5, "--jobs", 2, "--epochs", 10**6, "--stopping-step", 10**6)
+    wait_for(lambda: rows_of(0) >= 1 and rows_of(1) >= 1, process)
+    process.kill()
+    process.wait()
+    locks = [FOLDER / f"trials/{number:04d}/lock" for number in range(2)]
+    wait_for_silence(locks)
+    assert states() == ["RUNNING", "RUNNING"], "whoever goes on finds them"
+
+
+def wait_for_silence(locks: list[Path]) -> None:
+    """Until nobody holds these locks."""
+    patience = time.monotonic() + 120
+    for path in locks:
+        with open(path) as file:
+            while time.monotonic() < patience:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    time.sleep(0.05)
+            else:
+                raise AssertionError(f"{path} is still held")
 
 
 def test_processes_that_fail(searching, refused, monkeypatch):
