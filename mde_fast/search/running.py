@@ -187,10 +187,12 @@ class Search:
         workers = [Worker(number, arguments, threads) for number in range(1, jobs + 1)]
         interrupted = False
         with self.bar(total) as bar:
-            while any(worker.process.poll() is None for worker in workers):
+            running = True
+            while running:
                 try:
                     time.sleep(0.5)
                     self.refresh(bar)
+                    running = any(worker.process.poll() is None for worker in workers)
                 except KeyboardInterrupt:
                     interrupted = True
                     for worker in workers:

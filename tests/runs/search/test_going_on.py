@@ -41,7 +41,9 @@ def start(shop, search_flags):
         line = [sys.executable, "-m", "mde_fast.search", *search_flags, *map(str, arguments)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        processes.append(subprocess.Popen(line, env=environment, **pipes))
+        # A shell's job in the background ignores Ctrl-C, and so would what it starts.
+        heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+        processes.append(subprocess.Popen(line, env=environment, **pipes, **heeding))
         return processes[-1]
 
     yield start
