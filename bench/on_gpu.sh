@@ -31,5 +31,9 @@ tail -n 3 "$out/accelerate.txt"
 timeout 200 python -P -m pytest bench --ignore bench/test_accelerate.py -q --device cuda --edges 100000,1000000,10000000,100000000 --seconds 1 \
     ${data:+--data-dir "$data"} --benchmark-json "$out/gpu.json" -p no:cacheprovider >"$out/bench.txt" 2>&1 || status=1
 tail -n 3 "$out/bench.txt"
-[ -f "$out/gpu.json" ] && python -P -m bench.report "$out/gpu.json" --markdown "$out/gpu.md" --chart "$out/gpu.png"
+results=()
+for result in gpu accelerate; do
+    [ -f "$out/$result.json" ] && results+=("$out/$result.json")
+done
+[ ${#results[@]} -gt 0 ] && python -P -m bench.report "${results[@]}" --markdown "$out/gpu.md" --chart "$out/gpu.png"
 exit $status
