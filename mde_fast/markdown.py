@@ -12,5 +12,5 @@ def p_value(value: float) -> str:
 
 def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """A Markdown table: a head, and lines of as many cells."""
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    top, *rest = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in [head, *lines])
+    return "\n".join([top, "|" + "---|" * len(head), *rest])

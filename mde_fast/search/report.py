@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import platform
 import time
@@ -18,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from .. import __version__
 from ..config import Config, default_of, with_options
 from ..data.dataset import REAL
+from ..markdown import table
 from ..presets import Preset
 from ..run_folder import RunFolder
 from .figure import plot_search
@@ -63,7 +63,7 @@ def write_report(search: Search, preset: Preset, given: Container[str]) -> dict[
     }
     files = RunFolder(study.folder)
     files.write_json("trials.json", report)
-    files.write_text("trials.md", table(report))
+    files.write_text("trials.md", to_markdown(report))
     files.write("importance.png", lambda path: plot_search(report, path))
     if study.best() is not None:
         files.write_text("best.yaml", best_options(search, report, {*preset.options, *given}))
@@ -125,7 +125,7 @@ def caution(report: dict[str, Any]) -> str:
     return "" if report["data"] == REAL else f"{report['data'].upper()}: these values say nothing about real data."
 
 
-def table(report: dict[str, Any]) -> str:
+def to_markdown(report: dict[str, Any]) -> str:
     """The report in Markdown."""
     names = list(report["space"])
     lines = [f"# Search on {report['dataset']} ({report['data']})", ""]
@@ -137,25 +137,25 @@ def table(report: dict[str, Any]) -> str:
         "",
     ]
     head = ["rank", "trial", "state", report["selected_on"].split()[1], "best epoch", "epochs", "seconds", *names]
-    lines += [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    for row in report["trials"]:
-        cells = [
-            row["rank"] or "",
+    trials = [
+        [
+            str(row["rank"] or ""),
             f"{row['trial']}{' *' if row['is_preset'] else ''}",
             row["state"],
             "" if row["value"] is None else f"{row['value']:.4f}",
-            row["best_epoch"] or "",
-            row["epochs"] or "",
+            str(row["best_epoch"] or ""),
+            str(row["epochs"] or ""),
             "" if row["seconds"] is None else f"{row['seconds']:.0f}",
             *(show(row["parameters"].get(name, "")) for name in names),
         ]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+        for row in report["trials"]
+    ]
+    lines.append(table(head, trials))
     failed = [f"- Trial {row['trial']} failed: {row['reason']}" for row in report["trials"] if row["reason"]]
     lines += ["", *failed, ""] if failed else [""]
-    lines += ["| option | searched values | importance |", "|---|---|---|"]
-    for name, values in report["space"].items():
-        share = report["importance"].get(name)
-        lines.append(f"| {name} | {values} | {'' if share is None else f'{share:.2f}'} |")
+    shares = {name: f"{share:.2f}" for name, share in report["importance"].items()}
+    searched = [[name, str(values), shares.get(name, "")] for name, values in report["space"].items()]
+    lines.append(table(["option", "searched values", "importance"], searched))
     lines += [
         "",
         "Importance: share in what sets the best trials apart (PED-ANOVA)"

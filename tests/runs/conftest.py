@@ -16,6 +16,7 @@ from mde_fast.cli import run_command
 from mde_fast.config import make_config
 from mde_fast.experiments import __main__ as experiments
 from mde_fast.inspect import __main__ as inspect
+from mde_fast.models.mde import MDE
 from mde_fast.runs import start_run
 from mde_fast.search import __main__ as search
 
@@ -113,6 +114,20 @@ def _unchanged_logging():
 def training(command):
     """training("--output", ...) -> Outcome of training on the small data set; later flags win."""
     return lambda *arguments: command("train", *FLAGS, *arguments)
+
+
+@pytest.fixture
+def at_step(monkeypatch):
+    """at_step(n, action) does something inside the n-th step of the process, counted from 1."""
+    original, actions, done = MDE.loss_parts, {}, []
+
+    def loss_parts(self, *batch):
+        done.append(1)
+        actions.get(len(done), lambda: None)()
+        return original(self, *batch)
+
+    monkeypatch.setattr(MDE, "loss_parts", loss_parts)
+    return actions.__setitem__
 
 
 @pytest.fixture

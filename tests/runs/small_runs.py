@@ -19,6 +19,7 @@ OPTIONS = {
     "device": "cpu",
 }
 # Without a preset, so that what is found for real data sets is no concern of these.
+STEPS = 7  # of an epoch
 FLAGS = ["--preset=none", *(f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items())]
 
 

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_runs import assert_same_result, epoch_rows
+from small_runs import STEPS, assert_same_result, epoch_rows
 
 from mde_fast.models.mde import MDE
 from mde_fast.run_folder import RunFolder
-
-STEPS = 7  # of an epoch
 
 
 @pytest.fixture

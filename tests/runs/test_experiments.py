@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import FLAGS, assert_same_result, files, metrics, write_shop
+from small_runs import FLAGS, STEPS, assert_same_result, files, metrics, write_shop
 
 from mde_fast.config import OPTIONS
 from mde_fast.data import stand_in
@@ -21,7 +21,6 @@ from mde_fast.lock import exclusive
 from mde_fast.models.mde import MDE
 from mde_fast.run_folder import RunFolder
 
-STEPS = 7  # of an epoch
 ABLATION = ("without-mda", "without-msa", "without-nlt", "mde")
 OUTPUT = Path("experiments/shop")
 

@@ -101,7 +101,8 @@ def test_the_program_is_called_as_it_is_typed(help_of, name):
 
 def test_where_options_come_from(help_of):
     text = help_of("train")
-    assert "--config and flags win over them. baby, clothing, default, lightgcn, sports, tiktok, none, or a YAML file" in text
+    names = "baby, clothing, default, lightgcn, sports, tiktok, none"
+    assert f"--config and flags win over them. {names}, or a YAML file" in text
     assert "An option that is not given has the value of the dataset's preset" in text
 
 

@@ -85,7 +85,7 @@ def test_another_one_by_name_or_file(tmp_path):
     assert find_preset("baby", "none").options == {}
     (tmp_path / "mine.yaml").write_text("lambda: 0.5\n")
     assert find_preset("baby", str(tmp_path / "mine.yaml")).options == {"reg_weight": 0.5}
-    with pytest.raises(InputError, match="none called babi; choose baby, clothing, default, lightgcn, sports, tiktok, none"):
+    with pytest.raises(InputError, match=f"none called babi; choose {', '.join(SHIPPED)}, none"):
         find_preset("baby", "babi")
 
 

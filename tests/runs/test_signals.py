@@ -8,26 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from small_runs import FLAGS, assert_same_result, epoch_rows, metrics
+from small_runs import FLAGS, STEPS, assert_same_result, epoch_rows, metrics
 
 from mde_fast.models.mde import MDE
 from mde_fast.run_folder import RunFolder
-
-STEPS = 7  # of an epoch
-
-
-@pytest.fixture
-def at_step(monkeypatch):
-    """at_step(n, action) does something inside the n-th step of the process, counted from 1."""
-    original, actions, done = MDE.loss_parts, {}, []
-
-    def loss_parts(self, *batch):
-        done.append(1)
-        actions.get(len(done), lambda: None)()
-        return original(self, *batch)
-
-    monkeypatch.setattr(MDE, "loss_parts", loss_parts)
-    return actions.__setitem__
 
 
 def interrupt(number=signal.SIGINT):

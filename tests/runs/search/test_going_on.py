@@ -10,26 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from small_runs import epoch_rows, files
+from small_runs import STEPS, epoch_rows, files
 from small_searches import EPOCHS, FOLDER, report_of, trials_of
 
 from mde_fast.models.mde import MDE
-
-STEPS = 7  # of an epoch
-
-
-@pytest.fixture
-def at_step(monkeypatch):
-    """at_step(n, action) does something inside the n-th step of the process, counted from 1."""
-    original, actions, done = MDE.loss_parts, {}, []
-
-    def loss_parts(self, *batch):
-        done.append(1)
-        actions.get(len(done), lambda: None)()
-        return original(self, *batch)
-
-    monkeypatch.setattr(MDE, "loss_parts", loss_parts)
-    return actions.__setitem__
 
 
 @pytest.fixture
