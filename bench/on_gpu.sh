@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, in one go: operator tests, sanitizers, benchmarks. Usage: bench/on_gpu.sh OUT [data dir]
+# Everything that needs a GPU, inside eight minutes: operator tests, sanitizers, benchmarks. Usage: bench/on_gpu.sh OUT [data dir]
 # Leaves OUT/gpu.json (pytest-benchmark's format) and OUT/*.txt. Runs from a checkout; torch and triton must be there.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -13,22 +13,22 @@ ln -s "$PWD/kernels" build/lib/mde_fast/kernels
 export PYTHONPATH=$PWD/build/lib:$PWD
 status=0
 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | tee "$out/machine.txt"
-timeout 150 python -P -m pytest tests/kernels tests/models -q -p no:cacheprovider >"$out/tests.txt" 2>&1 || status=1
+timeout 130 python -P -m pytest tests/kernels tests/models -q -p no:cacheprovider >"$out/tests.txt" 2>&1 || status=1
 tail -n 3 "$out/tests.txt"
 sanitizer=$(command -v compute-sanitizer || true)
 for tool in memcheck racecheck; do
     if [ -n "$sanitizer" ]; then
-        PYTORCH_NO_CUDA_MEMORY_CACHING=1 timeout 60 "$sanitizer" --tool "$tool" --error-exitcode 9 \
+        PYTORCH_NO_CUDA_MEMORY_CACHING=1 timeout 45 "$sanitizer" --tool "$tool" --error-exitcode 9 \
             python -P -m pytest tests/kernels -q -x -k "triton and (hub or options)" -p no:cacheprovider >"$out/$tool.txt" 2>&1 || status=1
         tail -n 3 "$out/$tool.txt"
     else
         echo "compute-sanitizer is not installed: $tool not run" | tee "$out/$tool.txt"
     fi
 done
-timeout 100 python -P -m pytest bench/test_accelerate.py -q --device cuda --edges 1000000 --dataset clothing --seconds 1 \
+timeout 80 python -P -m pytest bench/test_accelerate.py -q --device cuda --edges 1000000 --dataset clothing --seconds 1 \
     ${data:+--data-dir "$data"} --benchmark-json "$out/accelerate.json" -p no:cacheprovider >"$out/accelerate.txt" 2>&1 || status=1
 tail -n 3 "$out/accelerate.txt"
-timeout 200 python -P -m pytest bench --ignore bench/test_accelerate.py -q --device cuda --edges 100000,1000000,10000000,100000000 --seconds 1 \
+timeout 165 python -P -m pytest bench --ignore bench/test_accelerate.py -q --device cuda --edges 100000,1000000,10000000,100000000 --seconds 1 \
     ${data:+--data-dir "$data"} --benchmark-json "$out/gpu.json" -p no:cacheprovider >"$out/bench.txt" 2>&1 || status=1
 tail -n 3 "$out/bench.txt"
 results=()

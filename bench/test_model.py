@@ -16,7 +16,7 @@ from mde_fast.data import load_dataset
 from mde_fast.data.dataset import InteractionDataset
 from mde_fast.evaluation import Evaluator
 from mde_fast.graphs import GraphCache, build_graphs
-from mde_fast.kernels import NegativeTable, sample_negatives
+from mde_fast.kernels import NegativeTable, random_bits, sample_negatives
 from mde_fast.training_step import CapturedStep, TrainingStep
 
 NAMES = ("baby", "clothing")
@@ -37,8 +37,8 @@ def make_step(dataset, device, *, precision="fp32", captured=False):
     order = torch.randperm(len(users), generator=torch.Generator().manual_seed(0)).to(device)
     users, items = users[order], items[order]
     table = NegativeTable.build(users, items, dataset.num_users, dataset.num_items)
-    step = (CapturedStep if captured else TrainingStep)(model, optimizer, len(users), config.train_batch_size)
-    step.begin_epoch(users, items, sample_negatives(table, users))
+    step = (CapturedStep if captured else TrainingStep)(model, optimizer, table, len(users), config.train_batch_size)
+    step.begin_epoch(users, items, random_bits(users))
     return step
 
 
@@ -109,7 +109,7 @@ def peak_bytes(run, device) -> int:
 def _stepped(dataset, device):
     """The first step of equal models under the fast operators and the reference."""
     fast, slow = make_step(dataset, device), make_step(dataset, device)
-    slow.triples.copy_(fast.triples)
+    slow.epoch.copy_(fast.epoch)
     fast(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MDE_FAST_IMPL", "reference")

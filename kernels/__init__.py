@@ -10,7 +10,7 @@ eq. 6-8   MDA, MSA, NLT   :func:`node_losses`                    ``kernels/node_
 eq. 7     contrastive     :func:`infonce`                        ``kernels/infonce``
 eq. 5, 9, 10  BPR         :func:`bpr`                            ``kernels/bpr``
 ranking                   :func:`topk`                           ``kernels/topk``
-training triples          :func:`sample_negatives`               ``kernels/negatives``
+eq. 9     negatives       :func:`sample_negatives`               ``kernels/negatives``
 ========================  =====================================  ==========================
 
 Each folder has the same furniture: ``reference.py`` is the frozen ground truth in plain PyTorch, ``cpu.py`` the CPU
@@ -22,7 +22,7 @@ between the two, and ``__init__.py`` the autograd function and the public one, w
 from .bpr import bpr
 from .csr import CSRGraph
 from .infonce import infonce
-from .negatives import NegativeTable, sample_negatives
+from .negatives import NegativeTable, negatives_from_bits, random_bits, sample_negatives
 from .node_losses import node_losses
 from .normalize_rows import normalize_rows
 from .propagate import propagate
@@ -34,9 +34,11 @@ __all__ = [
     "NegativeTable",
     "bpr",
     "infonce",
+    "negatives_from_bits",
     "node_losses",
     "normalize_rows",
     "propagate",
+    "random_bits",
     "sample_negatives",
     "spmm",
     "topk",

@@ -23,7 +23,8 @@ from .config import Config
 from .data.dataset import InteractionDataset
 from .errors import InputError
 from .evaluation import Evaluator
-from .kernels import NegativeTable, sample_negatives
+from .kernels import NegativeTable, random_bits
+from .kernels.dispatch import use_reference
 from .run_folder import RunFolder
 from .training_step import CapturedStep, TrainingStep
 
@@ -61,9 +62,10 @@ class Trainer:
     def __init__(self, model: nn.Module, dataset: InteractionDataset, config: Config, run: RunFolder):
         self.model, self.config, self.run = model, config, run
         self.device = next(model.parameters()).device
-        on_gpu = self.device.type == "cuda"
+        # The reference looks at values on the CPU, which a graph cannot hold.
+        captured = self.device.type == "cuda" and config.cuda_graph and not use_reference(self.device)
         self.optimizer = torch.optim.Adam(
-            model.parameters(), lr=config.learning_rate, fused=True, capturable=on_gpu and config.cuda_graph
+            model.parameters(), lr=config.learning_rate, fused=True, capturable=captured
         )
         self.evaluator = Evaluator(
             dataset, (*config.topk, int(config.valid_metric.partition("@")[2])), self.device
@@ -71,10 +73,10 @@ class Trainer:
         self.generator = torch.Generator(self.device).manual_seed(config.seed)
         self.users = torch.from_numpy(dataset.train.users).to(self.device)
         self.items = torch.from_numpy(dataset.train.items).to(self.device)
-        self.negatives = NegativeTable.build(self.users, self.items, dataset.num_users, dataset.num_items)
+        negatives = NegativeTable.build(self.users, self.items, dataset.num_users, dataset.num_items)
         self.progress = Progress()
-        make_step = CapturedStep if on_gpu and config.cuda_graph else TrainingStep
-        self.step = make_step(model, self.optimizer, len(self.users), config.train_batch_size)
+        make_step = CapturedStep if captured else TrainingStep
+        self.step = make_step(model, self.optimizer, negatives, len(self.users), config.train_batch_size)
         self.interrupted = False
 
     def fit(self, after_epoch: Callable[[Progress], None] | None = None) -> None:
@@ -114,9 +116,8 @@ class Trainer:
         started = time.perf_counter()
         epoch_start = self.generator.get_state()
         order = torch.randperm(len(self.users), generator=self.generator, device=self.device)
-        users, positives = self.users[order], self.items[order]
-        negatives = sample_negatives(self.negatives, users, self.generator)
-        self.step.begin_epoch(users, positives, negatives)
+        users = self.users[order]
+        self.step.begin_epoch(users, self.items[order], random_bits(users, self.generator))
         bar = tqdm(
             range(self.progress.step, self.step.steps),
             desc=f"epoch {self.progress.epoch + 1}",

@@ -8,35 +8,46 @@ import math
 import torch
 from torch import Tensor, nn
 
+from .kernels import NegativeTable, negatives_from_bits
+
 
 class TrainingStep:
-    """Forward, backward and Adam on one batch of the epoch's triples.
+    """Negatives, forward, backward and Adam on one batch of the epoch's interactions.
 
-    The epoch's triples and its losses live in buffers that never move, so that a captured step finds them again.
+    The epoch's interactions and its losses live in buffers that never move, so that a captured step finds them again.
 
     Attributes:
         steps: in an epoch, the last one on a short batch.
         parts: (steps, parts) losses of the current epoch, on the device; nothing waits for them.
     """
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, num_triples: int, batch_size: int):
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        negatives: NegativeTable,
+        num_interactions: int,
+        batch_size: int,
+    ):
         device = next(model.parameters()).device
-        self.model, self.optimizer, self.batch_size = model, optimizer, batch_size
-        self.steps = math.ceil(num_triples / batch_size)
-        self.triples = torch.zeros(3, num_triples, dtype=torch.int64, device=device)
+        self.model, self.optimizer, self.negatives, self.batch_size = model, optimizer, negatives, batch_size
+        self.steps = math.ceil(num_interactions / batch_size)
+        self.epoch = torch.zeros(3, num_interactions, dtype=torch.int64, device=device)  # users, positives, bits
         self.parts = torch.zeros(self.steps, len(model.part_names), device=device)
 
-    def begin_epoch(self, users: Tensor, positives: Tensor, negatives: Tensor) -> None:
-        """Take over the epoch's triples, (n,) each, in the order in which they are trained on."""
-        for row, column in zip(self.triples, (users, positives, negatives)):
+    def begin_epoch(self, users: Tensor, positives: Tensor, bits: Tensor) -> None:
+        """Take over the epoch's interactions in the order in which they are trained on, and the bits of their
+        negatives from :func:`random_bits`; (n,) each."""
+        for row, column in zip(self.epoch, (users, positives, bits)):
             row.copy_(column)
 
     def __call__(self, step: int) -> None:
         """Train on batch number ``step``; its losses are in ``parts[step]`` when the device gets there."""
         first = step * self.batch_size
-        self.parts[step] = self._optimise(*self.triples[:, first : first + self.batch_size])
+        self.parts[step] = self._optimise(*self.epoch[:, first : first + self.batch_size])
 
-    def _optimise(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+    def _optimise(self, users: Tensor, positives: Tensor, bits: Tensor) -> Tensor:
+        negatives = negatives_from_bits(self.negatives, users, bits)
         self.optimizer.zero_grad(set_to_none=True)
         parts = self.model.loss_parts(users, positives, negatives)
         parts.sum().backward()
@@ -52,10 +63,17 @@ class CapturedStep(TrainingStep):
 
     WARM_UP_STEPS = 3  # what libraries allocate at first use must not be part of the graph
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, num_triples: int, batch_size: int):
-        super().__init__(model, optimizer, num_triples, batch_size)
-        self.counter = torch.zeros((), dtype=torch.int64, device=self.triples.device)
-        self.short = num_triples - (self.steps - 1) * batch_size
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        negatives: NegativeTable,
+        num_interactions: int,
+        batch_size: int,
+    ):
+        super().__init__(model, optimizer, negatives, num_interactions, batch_size)
+        self.counter = torch.zeros((), dtype=torch.int64, device=self.epoch.device)
+        self.short = num_interactions - (self.steps - 1) * batch_size
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
     def __call__(self, step: int) -> None:
@@ -67,9 +85,9 @@ class CapturedStep(TrainingStep):
         self.graphs[self.short if step == self.steps - 1 else self.batch_size].replay()
 
     def _body(self, size: int) -> None:
-        """A step on the ``size`` triples that the counter points at."""
+        """A step on the ``size`` interactions that the counter points at."""
         chosen = self.counter * self.batch_size + torch.arange(size, device=self.counter.device)
-        parts = self._optimise(*self.triples.index_select(1, chosen))
+        parts = self._optimise(*self.epoch.index_select(1, chosen))
         self.parts.index_copy_(0, self.counter[None], parts[None])
         self.counter += 1
 
@@ -78,7 +96,7 @@ class CapturedStep(TrainingStep):
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            for size in {min(self.batch_size, self.triples.shape[1]), self.short}:
+            for size in {min(self.batch_size, self.epoch.shape[1]), self.short}:
                 for _ in range(self.WARM_UP_STEPS):
                     self.counter.zero_()
                     self._body(size)

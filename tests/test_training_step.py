@@ -12,6 +12,7 @@ from tiny import tiny_dataset
 
 from mde_fast.assemble import make_model
 from mde_fast.config import make_config
+from mde_fast.kernels import NegativeTable, random_bits
 from mde_fast.training_step import CapturedStep, TrainingStep
 
 BATCH_SIZE = 64
@@ -35,8 +36,9 @@ def step_of(kind, device):
     model = make_model(config, dataset, torch.device(device))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True, capturable=device == "cuda")
     users, items = (torch.from_numpy(column).to(device) for column in (dataset.train.users, dataset.train.items))
-    step = kind(model, optimizer, len(users), BATCH_SIZE)
-    step.begin_epoch(users, items, items.flip(0))
+    negatives = NegativeTable.build(users, items, dataset.num_users, dataset.num_items)
+    step = kind(model, optimizer, negatives, len(users), BATCH_SIZE)
+    step.begin_epoch(users, items, random_bits(users, torch.Generator(device).manual_seed(0)))
     return step
 
 
@@ -50,7 +52,7 @@ def train(step, epochs=2):
 
 
 def assert_same_training(captured, eager):
-    assert eager.steps > 1 and eager.triples.shape[1] % BATCH_SIZE, "the case needs full batches and a short one"
+    assert eager.steps > 1 and eager.epoch.shape[1] % BATCH_SIZE, "the case needs full batches and a short one"
     assert torch.equal(train(captured), train(eager))
     for (name, ours), theirs in zip(captured.model.named_parameters(), eager.model.parameters()):
         assert torch.equal(ours, theirs), name

@@ -12,7 +12,7 @@ from ..dispatch import use_reference
 from .primitives import draw_negatives
 from .reference import sample_negatives_reference
 
-__all__ = ["NegativeTable", "sample_negatives"]
+__all__ = ["NegativeTable", "negatives_from_bits", "random_bits", "sample_negatives"]
 
 
 @dataclass(eq=False)
@@ -76,9 +76,29 @@ def sample_negatives(table: NegativeTable, users: Tensor, generator: torch.Gener
     Returns:
         (B,) int64 item ids.
     """
+    return negatives_from_bits(table, users, random_bits(users, generator))
+
+
+def random_bits(users: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """(B,) int64: 63 random bits for each of the users (B,), on their device.
+
+    Modulo a catalogue's size they are uniform up to one part in 10^12.
+    """
+    return torch.randint(0, 2**63 - 1, users.shape, generator=generator, device=users.device)
+
+
+def negatives_from_bits(table: NegativeTable, users: Tensor, bits: Tensor) -> Tensor:
+    """The second half of :func:`sample_negatives`: no random state, so a CUDA graph may replay it on new bits.
+
+    Args:
+        table: from :meth:`NegativeTable.build`.
+        users: (B,) integer.
+        bits: (B,) int64 from :func:`random_bits`.
+
+    Returns:
+        (B,) int64 item ids.
+    """
     users = users.long()
-    # 63 random bits modulo a catalogue's size: uniform up to one part in 10^12.
-    bits = torch.randint(0, 2**63 - 1, users.shape, generator=generator, device=users.device)
     if use_reference(users.device):
         return sample_negatives_reference(table, users, bits)
     return draw_negatives(table.candidates, table.rowptr, table.keys, users, bits)
