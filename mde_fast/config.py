@@ -331,21 +331,40 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], list[str]]:
             feature_files[MMREC_FEATURE_FILES[key]] = str(value)
         elif key in MMREC_ONLY:
             passed_over.append(key)
-        elif key.lower() == "mm_image_weight":
-            try:
-                image = _one_value(float, value)
-            except ValueError as error:
-                raise InputError(f"{path}: {key}={value}: {error}") from None
-            options["blend_weights"] = (image, 1 - image)
         else:
-            name = resolve_key(key, str(path))
-            if name.endswith("_column") and isinstance(value, str):
-                value = MMREC_COLUMN_TYPE.sub("", value)
-            options[name] = convert(name, value, str(path))
+            name, value = _option_of(key, value, str(path))
+            if options.get(name, value) != value:
+                raise InputError(f"{path}: {key} sets {name} to another value than the key before; keep one of the two")
+            options[name] = value
     if feature_files:
         options.setdefault("features", feature_files)
     notes = [f"{path}: no meaning here, passed over: {', '.join(passed_over)}"] if passed_over else []
     return options, notes
+
+
+def _option_of(key: str, value: Any, origin: str) -> tuple[str, Any]:
+    """The option that a YAML key sets, and its value."""
+    if key.lower() == "mm_image_weight":
+        try:
+            image = _one_value(float, value)
+        except ValueError as error:
+            raise InputError(f"{origin}: {key}={value}: {error}") from None
+        return "blend_weights", (image, 1 - image)
+    name = resolve_key(key, origin)
+    if name.endswith("_column") and isinstance(value, str):
+        value = MMREC_COLUMN_TYPE.sub("", value)
+    return name, convert(name, value, origin)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML forbids a key that comes twice; PyYAML takes the last."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [key.value for key, _ in node.value]
+        for key, _ in node.value:
+            if keys.count(key.value) > 1:
+                raise InputError(f"{key.value} is written {keys.count(key.value)} times; keep one of them")
+        return super().construct_mapping(node, deep)
 
 
 def read_mapping(path: str | Path) -> dict[Any, Any]:
@@ -355,9 +374,11 @@ def read_mapping(path: str | Path) -> dict[Any, Any]:
         InputError: not readable, not YAML, or not a mapping.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), _UniqueKeys)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); give the path of a YAML file") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where is not None else ""

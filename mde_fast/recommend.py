@@ -41,9 +41,10 @@ def main(arguments: list[str]) -> None:
         raise InputError("name users (--user, --users-file, --all-users) or items (--item), one of the two; see --help")
     if users:
         rows = recommender.recommend(users, parsed.k, filter_seen=not parsed.include_seen)
-        _print("user", users, rows, parsed.format)
+        _print("user", [recommender.user_id(user) for user in users], rows, parsed.format)
     else:
-        _print("item", parsed.item, recommender.similar_items(parsed.item, parsed.k), parsed.format)
+        rows = recommender.similar_items(parsed.item, parsed.k)
+        _print("item", [recommender.item_id(item) for item in parsed.item], rows, parsed.format)
 
 
 def _read_ids(path: str) -> list[str]:

@@ -87,6 +87,14 @@ class Recommender:
         )
         return self._named(*topk(unit, unit, k, users=rows, seen=itself))
 
+    def user_id(self, user: Any) -> Any:
+        """A user's id as the data have it, number or text, from what :meth:`recommend` takes."""
+        return self.user_ids[self._row(self._user_rows, user, "user")]
+
+    def item_id(self, item: Any) -> Any:
+        """The same for an item."""
+        return self.item_ids[self._row(self._item_rows, item, "item")]
+
     def _named(self, scores: Tensor, items: Tensor) -> list[list[tuple[Any, float]]]:
         return [
             [(self.item_ids[item], score) for item, score in zip(item_row, score_row) if item >= 0]

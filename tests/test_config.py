@@ -409,6 +409,11 @@ def test_arguments_that_are_no_flags():
         ("mm_image_weight:", "needs a number"),
         ("features: image.npy", "needs name=file"),
         ("? [1, 2]\n: 3", "options.yaml"),
+        ("epochs: 1\nseed: 2\nepochs: 3", "epochs is written 2 times"),
+        ("features: {image: a.npy, image: b.npy}", "image is written 2 times"),
+        ("lr: 0.1\nlearning_rate: 0.2", "learning_rate sets learning_rate to another value"),
+        ("mm_image_weight: 0.1\nblend_weights: [0.2, 0.8]", "blend_weights sets blend_weights to another value"),
+        ("blend_weights: [0.2, 0.8]\nmm_image_weight: 0.1", "mm_image_weight sets blend_weights"),
         ("!!python/object/apply:os.getcwd []", "not valid YAML"),
     ),
 )

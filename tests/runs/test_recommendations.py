@@ -39,7 +39,7 @@ def scores(finished):
 
 def test_the_best_unseen_items_with_their_inner_products(finished, recommended, scores):
     (answer,) = recommended(finished, "--user", 17, "--k", 5)
-    assert answer["user"] == "17"
+    assert answer["user"] == 17, "as in the data, not its text"
     unseen = [item for item in np.argsort(-scores[17], kind="stable") if item not in SEEN[17]][:5]
     assert [entry["item"] for entry in answer["items"]] == unseen
     assert [entry["score"] for entry in answer["items"]] == pytest.approx(scores[17, unseen].tolist(), rel=1e-5)
@@ -49,7 +49,7 @@ def test_items_of_no_split_come_back(finished, recommended):
     """Not of training alone: whoever bought it in the test period has it as well."""
     for answer in recommended(finished, "--all-users", "--k", ITEMS):
         items = {entry["item"] for entry in answer["items"]}
-        assert items == set(range(ITEMS)) - SEEN[int(answer["user"])]
+        assert items == set(range(ITEMS)) - SEEN[answer["user"]]
 
 
 def test_unless_they_are_asked_for(finished, recommended, scores):
@@ -87,7 +87,7 @@ def test_csv(finished, command, recommended):
 def test_users_from_a_file(finished, recommended, tmp_path):
     (tmp_path / "users.txt").write_bytes("\ufeff7\r\n\r\n 9 \r\n".encode())
     answers = recommended(finished, "--users-file", tmp_path / "users.txt", "--user", 1)
-    assert [answer["user"] for answer in answers] == ["1", "7", "9"]
+    assert [answer["user"] for answer in answers] == [1, 7, 9]
 
 
 def test_similar_items(finished, recommended, command):
