@@ -13,7 +13,7 @@ from ..run_folder import RunFolder
 from ..runs import check_same_dataset
 from .plan import PlannedRun
 
-METRICS = ("recall@5", "precision@5", "map@5", "ndcg@5", "recall@20")
+METRICS = ("recall@5", "precision@5", "map@5", "ndcg@5", "recall@20", "ndcg@20")
 CUTOFFS = (5, 20)
 
 

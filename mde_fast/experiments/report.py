@@ -68,15 +68,14 @@ def _head(document: Mapping[str, Any]) -> str:
 def means_table(document: Mapping[str, Any]) -> str:
     """A line for each row, what was published of it underneath, other published rows last."""
     published = list(document["published"])
-    metrics = [*METRICS, *(["ndcg@20"] if any("ndcg@20" in entry["metrics"] for entry in published) else [])]
     lines = []
     for row in document["rows"]:
-        lines.append([row["label"], "here", *(_spread(row, metric) for metric in metrics)])
+        lines.append([row["label"], "here", *(_spread(row, metric) for metric in METRICS)])
         own = [entry for entry in published if entry["row"] == row["published_as"]]
         published = [entry for entry in published if entry not in own]
-        lines += [_published(entry, metrics) for entry in own]
-    lines += [_published(entry, metrics) for entry in published]
-    return "## Means over seeds\n\n" + table(["row", "from", *(TITLES[metric] for metric in metrics)], lines)
+        lines += [_published(entry) for entry in own]
+    lines += [_published(entry) for entry in published]
+    return "## Means over seeds\n\n" + table(["row", "from", *(TITLES[metric] for metric in METRICS)], lines)
 
 
 def _spread(row: Mapping[str, Any], metric: str) -> str:
@@ -86,8 +85,8 @@ def _spread(row: Mapping[str, Any], metric: str) -> str:
     return f"{row['mean'][metric]:.4f}" + (f" ± {deviation:.4f}" if deviation is not None else "")
 
 
-def _published(entry: Mapping[str, Any], metrics: Iterable[str]) -> list[str]:
-    values = (f"{entry['metrics'][metric]:.4f}" if metric in entry["metrics"] else "" for metric in metrics)
+def _published(entry: Mapping[str, Any]) -> list[str]:
+    values = (f"{entry['metrics'][metric]:.4f}" if metric in entry["metrics"] else "" for metric in METRICS)
     return [entry["row"], f"published ({'MMRec' if 'MMRec' in entry['source'] else 'paper'})", *values]
 
 
