@@ -97,6 +97,13 @@ class InteractionDataset:
                 users = len(np.unique(kept[part].users[cold]))
                 notes.append(f"{part}: {cold.sum()} interactions of {users} users without a training one dropped")
                 kept[part] = kept[part].where(~cold)
+        trained_pairs = kept["train"].users * num_items + kept["train"].items
+        for part in ("valid", "test"):
+            known = np.isin(kept[part].users * num_items + kept[part].items, trained_pairs).sum()
+            if known:
+                notes.append(
+                    f"{part}: {known} interactions are training ones too, which ranking leaves out: they count as misses"
+                )
         for part, split in kept.items():
             if len(split) == 0:
                 raise InputError(f"{name}: the {part} split is empty; check the split column or the split ratios")

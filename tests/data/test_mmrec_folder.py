@@ -78,6 +78,15 @@ def test_temporal_with_a_split_in_the_file_is_noted(mmrec):
     assert load(mmrec(), split="temporal").notes == ("split: taken from x_label; --split temporal has no effect",)
 
 
+def test_a_held_out_pair_that_is_a_training_one_too_is_noted(mmrec):
+    """It stays, as with MMRec: the metrics are those of the file."""
+    dataset = load(mmrec("userID\titemID\tx_label\n0\t0\t0\n0\t1\t0\n0\t1\t1\n0\t2\t1\n0\t0\t2\n"))
+    assert [len(split) for split in (dataset.train, dataset.valid, dataset.test)] == [2, 2, 1]
+    assert [note.partition(",")[0] for note in dataset.notes] == [
+        "valid: 1 interactions are training ones too", "test: 1 interactions are training ones too"
+    ]
+
+
 def test_a_time_column_that_is_not_needed_is_not_looked_for(mmrec):
     assert load(mmrec(), time_column="timestamp").notes == ()
 

@@ -181,8 +181,7 @@ def test_data_and_notes_say_what_is_made_up(baby):
     assert note.startswith("STAND-IN DATA: synthetic, same size as the published Baby; figures on it say nothing")
     assert note.endswith(bring_real_data_command("baby"))
 
-    one = Split(np.array([0]), np.array([0]))
-    splits = {"train": one, "valid": one, "test": one}
+    splits = {part: Split(np.array([0]), np.array([item])) for item, part in enumerate(("train", "valid", "test"))}
     real = InteractionDataset.build("shop", splits, num_users=2, num_items=3, notes=("split by ratio",))
     dressed = with_stand_in_features(real, folder="here/shop")
     assert dressed.data == "stand-in features"
