@@ -32,19 +32,19 @@ class TrainingStep:
         device = next(model.parameters()).device
         self.model, self.optimizer, self.negatives, self.batch_size = model, optimizer, negatives, batch_size
         self.steps = math.ceil(num_interactions / batch_size)
-        self.epoch = torch.zeros(3, num_interactions, dtype=torch.int64, device=device)  # users, positives, bits
+        self.draws = torch.zeros(3, num_interactions, dtype=torch.int64, device=device)  # users, positives, bits
         self.parts = torch.zeros(self.steps, len(model.part_names), device=device)
 
     def begin_epoch(self, users: Tensor, positives: Tensor, bits: Tensor) -> None:
         """Take over the epoch's interactions in the order in which they are trained on, and the bits of their
         negatives from :func:`random_bits`; (n,) each."""
-        for row, column in zip(self.epoch, (users, positives, bits)):
+        for row, column in zip(self.draws, (users, positives, bits)):
             row.copy_(column)
 
     def __call__(self, step: int) -> None:
         """Train on batch number ``step``; its losses are in ``parts[step]`` when the device gets there."""
         first = step * self.batch_size
-        self.parts[step] = self._optimise(*self.epoch[:, first : first + self.batch_size])
+        self.parts[step] = self._optimise(*self.draws[:, first : first + self.batch_size])
 
     def _optimise(self, users: Tensor, positives: Tensor, bits: Tensor) -> Tensor:
         negatives = negatives_from_bits(self.negatives, users, bits)
@@ -72,7 +72,7 @@ class CapturedStep(TrainingStep):
         batch_size: int,
     ):
         super().__init__(model, optimizer, negatives, num_interactions, batch_size)
-        self.counter = torch.zeros((), dtype=torch.int64, device=self.epoch.device)
+        self.counter = torch.zeros((), dtype=torch.int64, device=self.draws.device)
         self.short = num_interactions - (self.steps - 1) * batch_size
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
@@ -87,7 +87,7 @@ class CapturedStep(TrainingStep):
     def _body(self, size: int) -> None:
         """A step on the ``size`` interactions that the counter points at."""
         chosen = self.counter * self.batch_size + torch.arange(size, device=self.counter.device)
-        parts = self._optimise(*self.epoch.index_select(1, chosen))
+        parts = self._optimise(*self.draws.index_select(1, chosen))
         self.parts.index_copy_(0, self.counter[None], parts[None])
         self.counter += 1
 
@@ -96,7 +96,7 @@ class CapturedStep(TrainingStep):
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            for size in {min(self.batch_size, self.epoch.shape[1]), self.short}:
+            for size in {min(self.batch_size, self.draws.shape[1]), self.short}:
                 for _ in range(self.WARM_UP_STEPS):
                     self.counter.zero_()
                     self._body(size)

@@ -52,7 +52,7 @@ def train(step, epochs=2):
 
 
 def assert_same_training(captured, eager):
-    assert eager.steps > 1 and eager.epoch.shape[1] % BATCH_SIZE, "the case needs full batches and a short one"
+    assert eager.steps > 1 and eager.draws.shape[1] % BATCH_SIZE, "the case needs full batches and a short one"
     assert torch.equal(train(captured), train(eager))
     for (name, ours), theirs in zip(captured.model.named_parameters(), eager.model.parameters()):
         assert torch.equal(ours, theirs), name
