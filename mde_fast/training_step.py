@@ -63,17 +63,10 @@ class CapturedStep(TrainingStep):
 
     WARM_UP_STEPS = 3  # what libraries allocate at first use must not be part of the graph
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        negatives: NegativeTable,
-        num_interactions: int,
-        batch_size: int,
-    ):
-        super().__init__(model, optimizer, negatives, num_interactions, batch_size)
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
         self.counter = torch.zeros((), dtype=torch.int64, device=self.draws.device)
-        self.short = num_interactions - (self.steps - 1) * batch_size
+        self.short = self.draws.shape[1] - (self.steps - 1) * self.batch_size
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
     def __call__(self, step: int) -> None:
