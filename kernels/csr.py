@@ -59,7 +59,8 @@ class CSRGraph:
             raise ValueError(f"rowptr has shape {tuple(self.rowptr.shape)}, expected ({rows + 1},) for {rows} rows")
         if self.rowptr.dtype not in (torch.int32, torch.int64) or self.columns.dtype != self.rowptr.dtype:
             raise TypeError(
-                f"rowptr and columns must share one of int32 and int64, got {self.rowptr.dtype} and {self.columns.dtype}"
+                "rowptr and columns must share one of int32 and int64, "
+                f"got {self.rowptr.dtype} and {self.columns.dtype}"
             )
         if self.columns.ndim != 1:
             raise ValueError(f"columns has shape {tuple(self.columns.shape)}, expected (edges,)")
@@ -236,7 +237,7 @@ class CSRGraph:
         return self._cached("pieces", make)
 
     def prepare(self, dtype: torch.dtype = torch.float32) -> CSRGraph:
-        """Make now what is otherwise made at first use. ``torch.compile(fullgraph=True)`` cannot make it while tracing."""
+        """Make now what is otherwise made at first use; ``torch.compile(fullgraph=True)`` cannot while it traces."""
         for graph in (self, self.transpose()):
             graph.pieces()
             if graph.values is not None:

@@ -77,7 +77,9 @@ class RunFolder:
         options, _ = read_yaml(self.path / "config.yaml")
         missing = [name for name in OPTIONS if name not in options]
         if missing:
-            raise InputError(f"{self.path}/config.yaml: lacks {', '.join(missing)}; it was cut off or edited, restore it")
+            raise InputError(
+                f"{self.path}/config.yaml: lacks {', '.join(missing)}; it was cut off or edited, restore it"
+            )
         return make_config(options)
 
     def remove_leftovers(self) -> None:

@@ -66,7 +66,8 @@ def row_sum_kernel(
     else:
         if HAS_RESIDUAL:
             result += tl.load(residual_ptr + row * D + dims, mask=in_row, other=0.0).to(ACC)
-        tl.store(out_ptr + row * D + dims, (result * tl.full((), out_scale, dtype=ACC)).to(out_ptr.dtype.element_ty), mask=in_row)
+        result *= tl.full((), out_scale, dtype=ACC)
+        tl.store(out_ptr + row * D + dims, result.to(out_ptr.dtype.element_ty), mask=in_row)
 
 
 @triton.jit
@@ -100,7 +101,8 @@ def add_partials_kernel(
     result = tl.sum(total, axis=0)
     if HAS_RESIDUAL:
         result += tl.load(residual_ptr + row * D + dims, mask=in_row, other=0.0).to(ACC)
-    tl.store(out_ptr + row * D + dims, (result * tl.full((), out_scale, dtype=ACC)).to(out_ptr.dtype.element_ty), mask=in_row)
+    result *= tl.full((), out_scale, dtype=ACC)
+    tl.store(out_ptr + row * D + dims, result.to(out_ptr.dtype.element_ty), mask=in_row)
 
 
 @triton.jit

@@ -102,7 +102,7 @@ class InteractionDataset:
             known = np.isin(kept[part].users * num_items + kept[part].items, trained_pairs).sum()
             if known:
                 notes.append(
-                    f"{part}: {known} interactions are training ones too, which ranking leaves out: they count as misses"
+                    f"{part}: {known} interactions are training ones too; ranking leaves those out, so they are misses"
                 )
         for part, split in kept.items():
             if len(split) == 0:

@@ -168,7 +168,9 @@ def _check_values(matrix: np.ndarray, path: Path, item_ids: np.ndarray) -> None:
         if not finite.all():
             row = start + int(np.argmin(finite.all(axis=1)))
             item = shown(item_ids[row : row + 1].tolist()[0])
-            raise InputError(f"{path}: item {item} (item row {row}, from 0) has NaN or infinity; correct it or put 0 there")
+            raise InputError(
+                f"{path}: item {item} (item row {row}, from 0) has NaN or infinity; correct it or put 0 there"
+            )
     # Nearly always decided by the first few rows.
     if len(matrix) > 1 and (matrix[:8] == matrix[0]).all() and (matrix == matrix[0]).all():
         raise InputError(f"{path}: constant, every item has the same features; check how they were extracted")

@@ -103,10 +103,10 @@ def _tests_section(document: Mapping[str, Any]) -> str:
     head.append(document["question"])
     note = (
         f"Row minus {document['reference']}, paired over users: each user's metric is averaged over the seeds that "
-        "both have, then a two-sided paired t-test over all n users and a two-sided Wilcoxon signed-rank test over those "
-        f"that differ. The last column answers yes or no when both tests have p < {LEVEL} and the same direction, else "
-        '"not shown". p values are not corrected for the number of rows. They say how far the difference holds over '
-        "users for these trained models; the seeds say how far it holds over trainings."
+        "both have, then a two-sided paired t-test over all n users and a two-sided Wilcoxon signed-rank test over "
+        f"those that differ. The last column answers yes or no when both tests have p < {LEVEL} and the same "
+        'direction, else "not shown". p values are not corrected for the number of rows. They say how far the '
+        "difference holds over users for these trained models; the seeds say how far it holds over trainings."
     )
     return f"## Against {document['reference']}\n\n{table(head, lines)}\n\n{note}"
 

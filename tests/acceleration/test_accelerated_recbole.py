@@ -1,7 +1,8 @@
 """RecBole's own SGL, which draws two views of its graph whenever training is switched on.
 
-RecBole 1.2.1's ``Config`` needs NumPy 1, and its LightGCN a method of SciPy's ``dok_matrix`` that is gone, so neither can
-be made here. SGL can, given what it asks of a configuration and a data set; ``other_models`` has the LightGCN's manner.
+RecBole 1.2.1's ``Config`` needs NumPy 1, and its LightGCN a method of SciPy's ``dok_matrix`` that is gone, so neither
+can be made here. SGL can, given what it asks of a configuration and a data set; ``other_models`` has the LightGCN's
+manner.
 """
 
 import copy

@@ -154,7 +154,7 @@ def _close(actual: Tensor, expected: Tensor, name: str, tolerance: float) -> Non
     assert actual.shape == expected.shape, name
     error = float((actual.double() - expected).abs().max())
     scale = float(expected.abs().max())
-    assert error <= tolerance * max(scale, SMALLEST_SCALE), f"{name}: off by {error:.3g}, the truth is up to {scale:.3g}"
+    assert error <= tolerance * max(scale, SMALLEST_SCALE), f"{name}: off by {error:.3g}, truth up to {scale:.3g}"
 
 
 def _check(case: Case, tolerance: float) -> None:
