@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, inside eight minutes: operator tests, sanitizers, benchmarks. Usage: bench/on_gpu.sh OUT [data dir]
+# Everything that needs a GPU, inside eight minutes: operator tests, sanitizers, benchmarks.
+# Usage: bench/on_gpu.sh OUT [data dir]
 # Leaves OUT/gpu.json (pytest-benchmark's format) and OUT/*.txt. Runs from a checkout; torch and triton must be there.
 set -uo pipefail
 cd "$(dirname "$0")/.."

@@ -27,6 +27,10 @@ class Split:
     def where(self, keep: np.ndarray) -> Split:
         return Split(self.users[keep], self.items[keep])
 
+    def keys(self, num_items: int) -> np.ndarray:
+        """(n,) int64: a number for each pair, the same for the same pair."""
+        return self.users * num_items + self.items
+
     def matrix(self, num_users: int, num_items: int) -> scipy.sparse.csr_matrix:
         """(U, I) matrix with a one for each pair, columns ascending in each row."""
         ones = np.ones(len(self), dtype=np.float32)
@@ -84,7 +88,7 @@ class InteractionDataset:
         notes = list(notes)
         kept = {}
         for part in ("train", "valid", "test"):
-            pairs = splits[part].users * num_items + splits[part].items
+            pairs = splits[part].keys(num_items)
             _, first = np.unique(pairs, return_index=True)
             if len(first) < len(pairs):
                 notes.append(f"{part}: {len(pairs) - len(first)} repeated interactions dropped")
@@ -97,9 +101,9 @@ class InteractionDataset:
                 users = len(np.unique(kept[part].users[cold]))
                 notes.append(f"{part}: {cold.sum()} interactions of {users} users without a training one dropped")
                 kept[part] = kept[part].where(~cold)
-        trained_pairs = kept["train"].users * num_items + kept["train"].items
+        trained_pairs = kept["train"].keys(num_items)
         for part in ("valid", "test"):
-            known = np.isin(kept[part].users * num_items + kept[part].items, trained_pairs).sum()
+            known = np.isin(kept[part].keys(num_items), trained_pairs).sum()
             if known:
                 notes.append(
                     f"{part}: {known} interactions are training ones too; ranking leaves those out, so they are misses"

@@ -18,8 +18,8 @@ OPTIONS = {
     "epochs": 6,
     "device": "cpu",
 }
-# Without a preset, so that what is found for real data sets is no concern of these.
 STEPS = 7  # of an epoch
+# Without a preset, so that what is found for real data sets is no concern of these.
 FLAGS = ["--preset=none", *(f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items())]
 
 
