@@ -36,6 +36,8 @@ def read_space(path: str | Path, given: Container[str] = ()) -> tuple[Space, lis
     space, left_out = {}, []
     for key, entry in read_mapping(path).items():
         name = resolve_key(str(key), str(path))
+        if name in space:
+            raise InputError(f"{path}: {key} means {name}, which an earlier key searches already; keep one of the two")
         if name not in SEARCHABLE:
             raise InputError(f"{path}: {name} cannot be searched; give it as --{name.replace('_', '-')} instead")
         if name in given:

@@ -103,6 +103,7 @@ def test_a_configuration_as_a_point(read):
         ("n_layers: [2, 2.0]", "a list needs two or more different values"),
         ("mda: [row_l2, cosine]", "mda: 'cosine' is not one of row_l2, fro, abs_cos"),
         ("n_layers: [1, [2]]", "n_layers: [2] is a list within a list"),
+        ("knn_k: [5, 10]\nknn-k: [10, 20]", "knn-k means knn_k, which an earlier key searches already"),
         ("- mda", "not a mapping"),
         ("mda: [row_l2", "not valid YAML"),
     ],
