@@ -118,19 +118,6 @@ class MDE(nn.Module):
         """
         config, preferences = self.config, self.preferences
         h_users, h_items = self.encode()
-        ranking, regulariser = bpr(
-            h_users,
-            h_items,
-            users,
-            positives,
-            negatives,
-            user_logits=preferences.user_logits(),
-            item_logits=preferences.item_fusion_logits(),
-            user_table=self.user_table,
-            fusion=config.fusion,
-        )
-        if not config.modality_losses:
-            ranking = torch.cat([ranking[:1], ranking[1:] * 0])
         mda, msa = h_users.new_zeros(()), h_users.new_zeros(())
         for h, weights, nodes in (
             (h_users, preferences.trade_off("users"), users),
@@ -145,6 +132,20 @@ class MDE(nn.Module):
             )
             mda = mda + side_mda
             msa = msa + (side_msa if config.msa != "infonce" else self._contrast(h, weights, nodes))
+        # Last, so that its backward pass comes first: its scratch is large, and no other gradient of H is held yet.
+        ranking, regulariser = bpr(
+            h_users,
+            h_items,
+            users,
+            positives,
+            negatives,
+            user_logits=preferences.user_logits(),
+            item_logits=preferences.item_fusion_logits(),
+            user_table=self.user_table,
+            fusion=config.fusion,
+        )
+        if not config.modality_losses:
+            ranking = torch.cat([ranking[:1], ranking[1:] * 0])
         regulariser = regulariser + preferences.regulariser()
         weighted = torch.stack([config.mda_weight * mda, config.msa_weight * msa, config.reg_weight * regulariser])
         return torch.cat([ranking, weighted])
