@@ -116,4 +116,7 @@ class Primitive:
             return self._cpu(*arguments)
         if self._launcher is None:
             self._launcher = self._triton()
+        if device.type == "cuda" and device.index != torch.cuda.current_device():
+            with torch.cuda.device(device):  # Triton launches on the current device
+                return self._launcher(*arguments)
         return self._launcher(*arguments)

@@ -36,7 +36,7 @@ def make_dataset(config: Config, *, with_features: bool = True) -> InteractionDa
 
 
 def make_device(config: Config) -> torch.device:
-    """The device that a configuration asks for.
+    """The device that a configuration asks for; a GPU becomes the process's current one.
 
     Raises:
         InputError: it is not there, or cannot compute in the precision asked for.
@@ -53,6 +53,8 @@ def make_device(config: Config) -> torch.device:
         raise InputError(f"device: {name} does not exist, this machine has {torch.cuda.device_count()} CUDA device(s)")
     if config.precision == "tf32" and kind == "cpu":
         raise InputError("precision: tf32 exists on CUDA devices only; use fp32 or bf16")
+    if number:
+        torch.cuda.set_device(int(number))  # streams, graphs and kernels go to the current device
     return torch.device(name)
 
 

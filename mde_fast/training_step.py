@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 
 import torch
 from torch import Tensor, nn
@@ -86,14 +87,23 @@ class CapturedStep(TrainingStep):
 
     def _capture(self) -> None:
         before = copy.deepcopy((self.model.state_dict(), self.optimizer.state_dict(), self.parts))
+        with torch.cuda.device(self.draws.device):  # streams and graphs belong to the current device
+            self._warm_up()
+            self._record()
+        self._restore(*before)
+
+    def _warm_up(self) -> None:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        with torch.cuda.stream(stream), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*capturable=True")  # that these steps are not captured is meant
             for size in {min(self.batch_size, self.draws.shape[1]), self.short}:
                 for _ in range(self.WARM_UP_STEPS):
                     self.counter.zero_()
                     self._body(size)
         torch.cuda.current_stream().wait_stream(stream)
+
+    def _record(self) -> None:
         pool = None
         for size in {self.short, self.batch_size} if self.steps > 1 else {self.short}:
             graph = torch.cuda.CUDAGraph()
@@ -102,7 +112,6 @@ class CapturedStep(TrainingStep):
                 self._body(size)
             pool = graph.pool()
             self.graphs[size] = graph
-        self._restore(*before)
 
     def _restore(self, model_state: dict[str, Tensor], optimizer_state: dict, parts: Tensor) -> None:
         """Undo the warm-up in place: a graph knows tensors by their address."""
