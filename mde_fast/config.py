@@ -185,7 +185,7 @@ class Config:
     device: str = option("auto", "auto, cpu, cuda or cuda:N", group=TRAINING)
     precision: str = option(
         "fp32",
-        "of the feature towers' matrix product; the rest is float32",
+        "of the feature towers' matrix products; the rest is float32",
         group=TRAINING,
         choices=("fp32", "tf32", "bf16"),
     )

@@ -20,8 +20,6 @@ from .towers import FeatureTower
 
 logger = logging.getLogger("mde_fast")
 
-FEATURE_DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
-
 
 class MDE(nn.Module):
     """The model of the paper: towers, three graphs, preferences, and the losses of eq. 11.
@@ -56,7 +54,7 @@ class MDE(nn.Module):
                 config.embedding_size,
                 projection=config.projection,
                 hidden=config.projection_hidden,
-                dtype=FEATURE_DTYPES[config.precision],
+                precision=config.precision,
             )
             for matrix in features.values()
         )

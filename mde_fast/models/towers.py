@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 NEGATIVE_SLOPE = 0.01
+# What --precision means for the towers' matrix products; tf32 keeps float32 numbers and rounds inside the product.
+FEATURE_DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 
 
 class FeatureTower(nn.Module):
     """Linear(F, hidden) - LeakyReLU(0.01) - Linear(hidden, D), or one Linear(F, D) for ``projection="linear"``.
 
-    The features are frozen. They are stored in ``dtype``, and the tower computes in it; parameters and result are
+    The features are frozen. They are stored in ``precision``, and the tower computes in it; parameters and result are
     float32.
     """
 
-    def __init__(self, features: Tensor, dim: int, *, projection: str, hidden: int, dtype: torch.dtype):
-        """``features`` (I, F), any floating type."""
+    def __init__(self, features: Tensor, dim: int, *, projection: str, hidden: int, precision: str):
+        """``features`` (I, F), any floating type; ``precision`` one of FEATURE_DTYPES."""
         super().__init__()
-        self.register_buffer("features", features.to(dtype), persistent=False)
+        self.register_buffer("features", features.to(FEATURE_DTYPES[precision]), persistent=False)
+        self.linear = _TF32Linear.apply if precision == "tf32" else F.linear
         self.first = nn.Linear(features.shape[1], hidden if projection == "mlp" else dim)
         self.second = nn.Linear(hidden, dim) if projection == "mlp" else None
         for layer in (self.first, self.second):
@@ -30,13 +36,40 @@ class FeatureTower(nn.Module):
 
     def forward(self) -> Tensor:
         """(I, D) float32."""
-        out = _linear(self.features, self.first)
+        out = self._layer(self.features, self.first)
         if self.second is not None:
             # In place: only the result is needed to go back, and it is as large as half of H.
-            out = _linear(F.leaky_relu(out, NEGATIVE_SLOPE, inplace=True), self.second)
+            out = self._layer(F.leaky_relu(out, NEGATIVE_SLOPE, inplace=True), self.second)
         return out.to(self.first.weight.dtype)
 
+    def _layer(self, x: Tensor, layer: nn.Linear) -> Tensor:
+        """The layer in x's precision; its parameters, and so Adam, keep theirs."""
+        return self.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))
 
-def _linear(x: Tensor, layer: nn.Linear) -> Tensor:
-    """The layer in x's precision; its parameters, and so Adam, keep theirs."""
-    return F.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))
+
+class _TF32Linear(torch.autograd.Function):
+    """``F.linear`` with its three products in TF32, and no other product of the process."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        with _tf32_products():
+            return F.linear(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        x, weight = ctx.saved_tensors
+        with _tf32_products():
+            grad_x = grad @ weight if ctx.needs_input_grad[0] else None
+            return grad_x, grad.T @ x, grad.sum(0)
+
+
+@contextmanager
+def _tf32_products():
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from tiny import tiny_dataset
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mde_fast.assemble import make_model
 from mde_fast.config import Config
@@ -119,10 +120,57 @@ def test_bfloat16_stays_close_to_float32():
         assert (one.grad - other.grad).norm() < 0.05 * other.grad.norm() + 1e-4, name
 
 
+class ProductPrecisions(TorchDispatchMode):
+    """Notes the float32 precision that is set at every matrix product."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
+            self.seen.append(torch.backends.cuda.matmul.fp32_precision)
+        return function(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("projection, products", (("mlp", 2 * (2 + 3)), ("linear", 2 * 2)))
+def test_tf32_is_for_the_towers_products_alone(projection, products):
+    """Two modalities; a layer has a product forward and two back, the first none for the frozen features."""
+    dataset = tiny_dataset()
+    exact, rounded = (_model(dataset, precision=name, projection=projection) for name in ("fp32", "tf32"))
+    before = torch.backends.cuda.matmul.fp32_precision
+    with ProductPrecisions() as precisions:
+        rounded.loss_parts(*_batch(dataset)).sum().backward()
+        assert precisions.seen == ["tf32"] * products
+        torch.ones(2, 2) @ torch.ones(2, 2)
+    assert precisions.seen[-1] == before == torch.backends.cuda.matmul.fp32_precision != "tf32"
+    # A CPU has no TF32: the numbers have to be float32's.
+    exact.loss_parts(*_batch(dataset)).sum().backward()
+    for (name, one), other in zip(rounded.named_parameters(), exact.parameters()):
+        torch.testing.assert_close(one.grad, other.grad, msg=name)
+
+
 def test_modality_losses_can_be_left_out():
     dataset = tiny_dataset()
     parts = _model(dataset, modality_losses=False).loss_parts(*_batch(dataset))
     assert parts[0] > 0 and not parts[1:3].any()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize(
+    "options",
+    ({}, {"msa": "infonce", "mda": "fro", "fusion": "sum"}, {"nlt": "free", "item_graph": "blend", "mda": "abs_cos"}),
+)
+def test_a_gpu_computes_the_same(options):
+    dataset = tiny_dataset(modalities=("image", "text", "audio"))
+    config = Config(**SMALL | options)
+    models = [make_model(config, dataset, torch.device(device)) for device in ("cpu", "cuda")]
+    for model in models:
+        batch = [column.to(model.user_table.device) for column in _batch(dataset)]
+        model.loss_parts(*batch).sum().backward()
+    for (name, one), other in zip(models[0].named_parameters(), models[1].parameters()):
+        torch.testing.assert_close(other.detach().cpu(), one.detach(), rtol=0, atol=0, msg=name)
+        torch.testing.assert_close(other.grad.cpu(), one.grad, rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_an_isolated_user_keeps_only_the_first_layer():
