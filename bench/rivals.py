@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -12,6 +14,7 @@ from bench.timing import free_bytes
 from mde_fast.kernels import CSRGraph
 from mde_fast.kernels.propagate.reference import propagate_reference
 from mde_fast.kernels.spmm.reference import spmm_reference
+from mde_fast.training_step import TrainingStep
 
 
 def combine_layers(product: Callable[[Tensor], Tensor], x: Tensor, layers: int) -> Tensor:
@@ -101,3 +104,29 @@ def spmm_rivals(graph: CSRGraph, width: int, *, compiled: bool) -> dict[str, Cal
         graph.prepare()
         rivals["torch.compile(reference)"] = torch.compile(lambda x: spmm_reference(graph, x, None, x))
     return rivals
+
+
+def compiled_step(step: TrainingStep) -> Callable[[], None]:
+    """A training step with the reference operators of the model under ``torch.compile``; Adam is fused already."""
+    graphs = vars(step.model.graphs).values()
+    for graph in graphs:
+        graph.prepare()
+    step.model.loss_parts = torch.compile(step.model.loss_parts)
+    # Compiled code never takes the reference by itself. The sampler is no part of what is compiled, and stays fast.
+    operators = [
+        module
+        for name, module in sys.modules.items()
+        if name.startswith("mde_fast.kernels.") and hasattr(module, "use_reference") and "negatives" not in name
+    ]
+
+    def run():
+        with pytest.MonkeyPatch.context() as patch:
+            for module in operators:
+                patch.setattr(module, "use_reference", _always)
+            step(0)
+
+    return run
+
+
+def _always(device: torch.device) -> bool:
+    return True

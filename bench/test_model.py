@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.timing import interleave, synchronise
+from bench.rivals import compiled_step
+from bench.timing import interleave, synchronise, synchronised
 from mde_fast.assemble import make_model
 from mde_fast.config import make_config
 from mde_fast.data import load_dataset
@@ -53,25 +54,32 @@ def tower_only(step):
     return run
 
 
-def test_step(benchmark, dataset, device, seconds, monkeypatch):
-    """A training step: float32, bf16 towers, the towers alone, and the reference operators."""
-    steps = {"mde_fast": make_step(dataset, device), "mde_fast bf16": make_step(dataset, device, precision="bf16")}
-    variants = {name: (lambda step=step: step(0)) for name, step in steps.items()}
-    variants["towers alone"] = tower_only(steps["mde_fast"])
-    variants["towers alone bf16"] = tower_only(steps["mde_fast bf16"])
+def reference_step(step: TrainingStep):
+    """The step with the reference operators."""
 
-    def reference(step=make_step(dataset, device)):
+    def run():
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MDE_FAST_IMPL", "reference")
             step(0)
 
-    variants["reference operators"] = reference
+    return run
+
+
+def test_step(benchmark, dataset, device, seconds, compiled):
+    """A training step in each precision, the towers alone, and the reference operators, eager and compiled."""
+    steps = {"mde_fast": make_step(dataset, device), "mde_fast bf16": make_step(dataset, device, precision="bf16")}
+    fp32, bf16 = steps
     if device.type == "cuda":
-        captured = make_step(dataset, device, captured=True)
-        variants["mde_fast, CUDA graph"] = lambda: captured(0)
-    reference()
-    first_losses = {name: step.parts[0].sum().item() for name, step in _stepped(dataset, device).items()}
-    assert len({round(loss, 5) for loss in first_losses.values()}) == 1, first_losses
+        for name, precision in ((fp32, "fp32"), (bf16, "bf16"), ("mde_fast tf32", "tf32")):
+            steps[f"{name}, CUDA graph"] = make_step(dataset, device, precision=precision, captured=True)
+        fp32, bf16 = f"{fp32}, CUDA graph", f"{bf16}, CUDA graph"
+    variants = {name: (lambda step=step: step(0)) for name, step in steps.items()}
+    variants["towers alone"] = tower_only(steps["mde_fast"])
+    variants["towers alone bf16"] = tower_only(steps["mde_fast bf16"])
+    variants["reference operators"] = reference_step(make_step(dataset, device))
+    if compiled:
+        variants["torch.compile of the reference"] = compiled_step(make_step(dataset, device))
+    check_first_losses(dataset, device, compiled)
     timings = interleave(variants, device, seconds=4 * seconds)
     rest = timings["mde_fast"].median - timings["towers alone"].median
     benchmark.extra_info.update(
@@ -81,8 +89,8 @@ def test_step(benchmark, dataset, device, seconds, monkeypatch):
             "ms": {name: timing.as_dict() for name, timing in timings.items()},
             "percent_outside_towers": 100 * rest / timings["mde_fast"].median,
             "steps_per_epoch": steps["mde_fast"].steps,
-            "seconds_per_epoch": steps["mde_fast"].steps * timings["mde_fast"].median / 1e3,
-            "seconds_per_epoch_bf16": steps["mde_fast bf16"].steps * timings["mde_fast bf16"].median / 1e3,
+            "seconds_per_epoch": steps["mde_fast"].steps * timings[fp32].median / 1e3,
+            "seconds_per_epoch_bf16": steps["mde_fast"].steps * timings[bf16].median / 1e3,
         }
     )
     model = steps["mde_fast"].model
@@ -90,7 +98,24 @@ def test_step(benchmark, dataset, device, seconds, monkeypatch):
     steps["mde_fast"].optimizer.zero_grad(set_to_none=True)  # gradients belong to the step, not to what stood before it
     benchmark.extra_info["peak_bytes"] = peak_bytes(variants["mde_fast"], device)
     benchmark.extra_info["peak_buffers"] = benchmark.extra_info["peak_bytes"] / buffer
-    benchmark.pedantic(variants["mde_fast"], rounds=5)
+    benchmark.pedantic(synchronised(variants["mde_fast"], device), rounds=5)
+
+
+def check_first_losses(dataset, device, compiled: bool) -> None:
+    """No time is worth reporting for a wrong result: equal models on the same draws have the same losses."""
+    steps = {"mde_fast": make_step(dataset, device), "reference": make_step(dataset, device)}
+    runs = {"mde_fast": lambda: steps["mde_fast"](0), "reference": reference_step(steps["reference"])}
+    if compiled:
+        steps["compiled"] = make_step(dataset, device)
+        runs["compiled"] = compiled_step(steps["compiled"])
+    if device.type == "cuda":
+        steps["captured"] = make_step(dataset, device, captured=True)
+        runs["captured"] = lambda: steps["captured"](0)
+    for name, run in runs.items():
+        steps[name].draws.copy_(steps["mde_fast"].draws)
+        run()
+        theirs, ours = (steps[each].parts[0].tolist() for each in (name, "mde_fast"))
+        assert theirs == pytest.approx(ours, rel=1e-4, abs=1e-6), name
 
 
 def peak_bytes(run, device) -> int:
@@ -107,17 +132,6 @@ def peak_bytes(run, device) -> int:
     return max(itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())))
 
 
-def _stepped(dataset, device):
-    """The first step of equal models under the fast operators and the reference."""
-    fast, slow = make_step(dataset, device), make_step(dataset, device)
-    slow.draws.copy_(fast.draws)
-    fast(0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MDE_FAST_IMPL", "reference")
-        slow(0)
-    return {"mde_fast": fast, "reference": slow}
-
-
 def test_evaluation(benchmark, dataset, device, seconds):
     """All four metrics at 5, 10, 20 and 50 for every user of the validation split."""
     evaluator = Evaluator(dataset, (5, 10, 20, 50), device)
@@ -126,7 +140,7 @@ def test_evaluation(benchmark, dataset, device, seconds):
     users, items = users.to(device), items.to(device)
     timing = interleave({"mde_fast": lambda: evaluator(users, items, "valid")}, device, seconds=seconds)["mde_fast"]
     benchmark.extra_info.update(dataset=dataset.name, ms=timing.as_dict())
-    benchmark.pedantic(evaluator, args=(users, items, "valid"), rounds=3)
+    benchmark.pedantic(synchronised(evaluator, device), args=(users, items, "valid"), rounds=3)
 
 
 def test_graphs(benchmark, dataset, tmp_path):
@@ -162,4 +176,4 @@ def test_negatives(benchmark, dataset, device, seconds):
     benchmark.extra_info.update(
         dataset=dataset.name, ms={name: timing.as_dict() for name, timing in timings.items()}
     )
-    benchmark.pedantic(variants["mde_fast"], rounds=5)
+    benchmark.pedantic(synchronised(variants["mde_fast"], device), rounds=5)

@@ -7,7 +7,7 @@ import torch
 
 from bench.graphs import interactions
 from bench.rivals import propagate_rivals, spmm_rivals
-from bench.timing import gather_ceiling, interleave
+from bench.timing import gather_ceiling, interleave, synchronised
 from mde_fast.kernels import propagate, spmm
 
 LAYERS = 2
@@ -52,7 +52,7 @@ def measure(benchmark, variants, x, device, seconds, gathered_bytes: int, ceilin
             "percent_of_ceiling": 100 * gathered_bytes / forward["mde_fast"].median / 1e6 / ceiling,
         }
     )
-    benchmark.pedantic(forward_backward, args=(variants["mde_fast"], x, upstream), rounds=5)
+    benchmark.pedantic(synchronised(forward_backward, device), args=(variants["mde_fast"], x, upstream), rounds=5)
 
 
 def test_propagate(benchmark, graphs, graph_name, width, device, seconds, compiled):

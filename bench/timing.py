@@ -29,6 +29,16 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def synchronised(run: Callable, device: torch.device) -> Callable:
+    """``run``, waiting for the device: for timers that know nothing of devices."""
+
+    def call(*arguments):
+        run(*arguments)
+        synchronise(device)
+
+    return call
+
+
 def milliseconds(run: Callable[[], object], device: torch.device, repeat: int) -> float:
     """One round: ``repeat`` calls, on a GPU between events so that launching is counted only where it is the limit."""
     if device.type == "cuda":
