@@ -71,7 +71,8 @@ def paired_test(row: Mapping[int, np.ndarray], reference: Mapping[int, np.ndarra
     if not seeds:
         return None
     values, others = (np.mean([side[seed] for seed in seeds], axis=0) for side in (row, reference))
-    differences = values - others
+    # Differences that are equal as fractions have to be equal numbers: ranks would follow the rounding otherwise.
+    differences = np.round(values - others, 12)
     if len(differences) < 2:
         return None
     differing = int(np.count_nonzero(differences))
@@ -80,7 +81,7 @@ def paired_test(row: Mapping[int, np.ndarray], reference: Mapping[int, np.ndarra
     return PairedTest(
         difference=float(differences.mean()),
         percent=float(100 * differences.mean() / others.mean()) if others.mean() else None,
-        t_test_p=float(scipy.stats.ttest_rel(values, others).pvalue) if differing else None,
+        t_test_p=float(scipy.stats.ttest_1samp(differences, 0).pvalue) if differing else None,
         wilcoxon_p=float(scipy.stats.wilcoxon(differences).pvalue) if differing else None,
         users=len(differences),
         users_that_differ=differing,

@@ -1,5 +1,7 @@
 """Means over seeds and paired tests over users."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -44,6 +46,21 @@ def test_one_test_alone_shows_nothing():
     test = paired_test({1: differences}, {1: np.zeros(102)})
     assert max(test.t_test_p, test.wilcoxon_p) < 0.05
     assert test.difference < 0 and not test.ranks_below and test.below == "not shown"
+
+
+def test_equal_differences_share_a_rank():
+    """Means over three seeds of h / m differ in their last bit where the fractions do not."""
+    rng = np.random.default_rng(3)
+    held_out = rng.integers(1, 8, 400)
+    sides = [{seed: rng.binomial(held_out, 0.3) for seed in (1, 2, 3)} for _ in range(2)]
+    test = paired_test(*({seed: hits / held_out for seed, hits in side.items()} for side in sides))
+    differences = [
+        Fraction(int(sum(sides[0].values())[user] - sum(sides[1].values())[user]), 3 * int(held_out[user]))
+        for user in range(400)
+    ]
+    assert test.users_that_differ == sum(difference != 0 for difference in differences)
+    assert test.wilcoxon_p == scipy.stats.wilcoxon([float(difference) for difference in differences]).pvalue
+    assert test.t_test_p == pytest.approx(scipy.stats.ttest_1samp([float(each) for each in differences], 0).pvalue)
 
 
 def test_no_user_differs():
