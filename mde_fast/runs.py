@@ -65,7 +65,7 @@ def start_run(config: Config, output: str | Path | None = None, *, notes: Iterab
 
 
 def resume_run(path: str | Path, changes: dict[str, Any]) -> dict[str, Any]:
-    """Continue a run where it stopped, bit for bit as if it never had.
+    """Continue a run where it stopped, bit for bit as if it never had, given the same device, versions and CPU threads.
 
     Args:
         path: the run folder.

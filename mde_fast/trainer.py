@@ -56,7 +56,8 @@ class Trainer:
     """Trains with Adam on BPR triples and keeps the best epoch by validation.
 
     Triples of an epoch: all train interactions in a random order, one uniform negative each, in batches, the last one
-    short. The same seed gives the same bits; a resumed run is the run that was never stopped.
+    short. The same seed gives the same bits on the same device, with the same versions and number of CPU threads; a
+    resumed run is the run that was never stopped.
     """
 
     def __init__(self, model: nn.Module, dataset: InteractionDataset, config: Config, run: RunFolder):
@@ -219,7 +220,7 @@ class Trainer:
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
         tensors |= {"generator": self.generator.get_state(), "step_parts": self.step.parts}
-        self.run.save_checkpoint("last", vars(progress), tensors)
+        self.run.save_checkpoint("last", {**vars(progress), "made_on": self._made_on()}, tensors)
 
     def restore(self) -> None:
         """Continue from the run's last checkpoint."""
@@ -230,6 +231,10 @@ class Trainer:
         state, tensors = self.run.load_checkpoint("last")
         self.progress = Progress(**{name: state[name] for name in vars(self.progress)})
         logger.info("%s: %d epochs and %d steps are done", self.run.path, self.progress.epoch, self.progress.step)
+        then, now = state.get("made_on", {}), self._made_on()
+        changed = [f"{name} was {then[name]}, is {now[name]}" for name in now if then.get(name, now[name]) != now[name]]
+        if changed:
+            logger.warning("not the same bits from here on as without a stop: %s", "; ".join(changed))
         self.model.load_state_dict(without_prefix(tensors, "model."))
         optimizer = self.optimizer.state_dict()
         optimizer["state"] = {}
@@ -244,6 +249,15 @@ class Trainer:
             self.generator.manual_seed(self.config.seed + self.progress.epoch)
         self.step.parts.copy_(tensors["step_parts"])
         self.run.write_lines("metrics.jsonl", self.progress.history)
+
+    def _made_on(self) -> dict[str, Any]:
+        """What decides the bits beside the options."""
+        on_cpu = self.device.type == "cpu"
+        return {
+            "device": "cpu" if on_cpu else torch.cuda.get_device_name(self.device),
+            "CPU threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
 
     @contextmanager
     def _stop_on_signal(self):

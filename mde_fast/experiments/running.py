@@ -106,8 +106,8 @@ class _Child:
 
 def _train_side_by_side(runs: Sequence[PlannedRun], jobs: int, lock: int | None) -> Training:
     training, children, waiting = Training(), [], list(runs)
+    threads = max(1, torch.get_num_threads() // jobs)  # not of the jobs left: a run resumed keeps its number, and bits
     jobs = min(jobs, len(runs))
-    threads = max(1, torch.get_num_threads() // jobs)
     logger.info("%d processes side by side, %d CPU thread%s each", jobs, threads, "s" if threads > 1 else "")
 
     def ask_to_stop(number, frame):

@@ -232,6 +232,17 @@ def test_from_another_kind_of_device(halfway, resumed):
     assert outcome.err == "another kind of device than before: the run goes on with other random draws\n"
 
 
+def test_with_another_number_of_threads_it_says_that_bits_may_differ(halfway, resumed):
+    state, tensors = RunFolder(halfway).load_checkpoint("last")
+    assert state["made_on"] == {"device": "cpu", "CPU threads": torch.get_num_threads(), "torch": torch.__version__}
+    state["made_on"]["CPU threads"] = 64
+    RunFolder(halfway).write_json("checkpoints/last.json", state)
+    outcome = resumed(halfway, "--epochs", 4)
+    assert outcome.err == (
+        f"not the same bits from here on as without a stop: CPU threads was 64, is {torch.get_num_threads()}\n"
+    )
+
+
 def test_an_older_checkpoint_is_not_kept(finished):
     state = json.loads((finished / "checkpoints/last.json").read_text())
     assert [path.name for path in (finished / "checkpoints").glob("last-*")] == [state["tensors"].split("/")[1]]
