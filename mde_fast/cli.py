@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from .config import OPTIONS, TYPES, convert, default_of, read_yaml, resolve_key
 from .errors import InputError
+from .memory import is_out_of_memory
 from .presets import preset_names
 from .trainer import TrainingError
 
@@ -102,11 +102,11 @@ def normalise_flags(arguments: list[str], own: tuple[str, ...]) -> list[str]:
 def collect_options(parsed: argparse.Namespace, yaml_path: str | None) -> dict[str, Any]:
     """Options from a YAML file and, over them, from flags."""
     options: dict[str, Any] = {}
+    flags = {name: convert(name, getattr(parsed, name), "command line") for name in OPTIONS if hasattr(parsed, name)}
     if yaml_path is not None:
-        options, notes = read_yaml(yaml_path)
+        options, notes = read_yaml(yaml_path, decided=flags)
         for note in notes:
             logger.info("%s", note)
-    flags = {name: convert(name, getattr(parsed, name), "command line") for name in OPTIONS if hasattr(parsed, name)}
     return {**options, **flags}
 
 
@@ -130,10 +130,13 @@ def run_command(main: Callable[[list[str]], int | None], *, level: int = logging
     except (InputError, TrainingError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        first_line = (str(error).splitlines() or ["MemoryError"])[0]
         print(
-            f"error: the device is out of memory ({str(error).splitlines()[0]}); what was saved goes on with --resume, "
-            "use --device cpu, --precision bf16 or a smaller train_batch_size or embedding_size",
+            f"error: out of memory ({first_line}); what was saved goes on with --resume, "
+            "use --device cpu, --precision bf16 or a smaller train_batch_size, embedding_size or projection_hidden",
             file=sys.stderr,
         )
         sys.exit(2)

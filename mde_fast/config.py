@@ -10,7 +10,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -266,7 +266,8 @@ def convert(name: str, value: Any, origin: str) -> Any:
         if container is dict:
             return _to_mapping(value)
         if container is tuple:
-            parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
+            value = value.split(",") if isinstance(value, str) else value
+            parts = value if isinstance(value, (list, tuple)) else [value]
             element = typing.get_args(kind)[0]
             return tuple(_to_scalar(element, part) for part in parts if part != "")
         return _one_value(kind, value)
@@ -312,11 +313,19 @@ def _to_mapping(value: Any) -> dict[str, str]:
     pairs = [part.partition("=") for part in str(value).split(",") if part]
     if not all(key and separator and entry for key, separator, entry in pairs):
         raise ValueError("needs name=file,name=file")
+    names = [key for key, _, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice} has two files; keep one")
     return {key: entry for key, _, entry in pairs}
 
 
-def read_yaml(path: str | Path) -> tuple[dict[str, Any], list[str]]:
+def read_yaml(path: str | Path, decided: Container[str] = ()) -> tuple[dict[str, Any], list[str]]:
     """The options of a YAML file, MMRec's names understood.
+
+    Args:
+        path: the file.
+        decided: options that have a value already: whatever the file has for them, a grid say, is not looked at.
 
     Returns:
         (options, notes): option name -> value, and lines about keys that were passed over.
@@ -331,7 +340,7 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], list[str]]:
             feature_files[MMREC_FEATURE_FILES[key]] = str(value)
         elif key in MMREC_ONLY:
             passed_over.append(key)
-        else:
+        elif KEYS.get(key.lower().replace("-", "_")) not in decided:
             name, value = _option_of(key, value, str(path))
             if options.get(name, value) != value:
                 raise InputError(f"{path}: {key} sets {name} to another value than the key before; keep one of the two")
@@ -391,8 +400,13 @@ def read_mapping(path: str | Path) -> dict[Any, Any]:
 
 
 def make_config(options: dict[str, Any]) -> Config:
-    """A configuration from option values; what is not named has its default."""
-    return Config(**options)
+    """A configuration from option values; what is not named has its default.
+
+    Raises:
+        InputError: an option that does not exist, or a value that it cannot have.
+    """
+    names = {key: resolve_key(key, "make_config") for key in options}
+    return Config(**{name: convert(name, options[key], "make_config") for key, name in names.items()})
 
 
 def with_options(config: Config, **changes: Any) -> Config:

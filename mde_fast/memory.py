@@ -1,10 +1,12 @@
-"""How the C library treats the memory of a training step on the CPU."""
+"""How the C library treats the memory of a training step on the CPU, and when there is none left."""
 
 from __future__ import annotations
 
 import ctypes
 import logging
 import sys
+
+import torch
 
 logger = logging.getLogger("mde_fast")
 
@@ -33,3 +35,11 @@ def keep_freed_memory() -> bool:
     done = all(mallopt(name, value) for name, value in settings)
     logger.debug("malloc keeps freed memory: %s", done)
     return done
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device, or the CPU, has not enough memory."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    # On a CPU PyTorch has no class of its own for it.
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)

@@ -17,6 +17,8 @@ from .errors import InputError
 from .kernels import CSRGraph, topk
 from .run_folder import RunFolder
 
+CATALOGUE_ENTRIES = ("data", "fingerprint", "features", "user_ids", "item_ids")
+
 
 class Recommender:
     """Ranks the catalogue for users and items by their external ids.
@@ -51,7 +53,7 @@ class Recommender:
         """
         folder = RunFolder.open(run)
         _, tensors = folder.load_checkpoint("best")
-        ids, seen = folder.load_json("catalogue.json"), folder.load_tensors("catalogue.safetensors")
+        ids, seen = folder.load_json("catalogue.json", CATALOGUE_ENTRIES), folder.load_tensors("catalogue.safetensors")
         user_vectors, item_vectors = tensors["user_embeddings"], tensors["item_embeddings"]
         graph = CSRGraph(seen["rowptr"], seen["columns"], (len(user_vectors), len(item_vectors)))
         return cls(user_vectors, item_vectors, graph, ids["user_ids"], ids["item_ids"])
@@ -66,9 +68,9 @@ class Recommender:
             filter_seen: leave out every item the user is known to have interacted with.
 
         Raises:
-            InputError: an unknown user, or k < 1.
+            InputError: an unknown user, one id instead of several, or k < 1.
         """
-        rows = torch.tensor([self._row(self._user_rows, user, "user") for user in users], dtype=torch.int64)
+        rows = self._rows(self._user_rows, users, "user")
         _require_positive(k)
         seen = self.seen if filter_seen else None
         return self._named(*topk(self.user_vectors, self.item_vectors, k, users=rows, seen=seen))
@@ -77,9 +79,9 @@ class Recommender:
         """The k items nearest to each item by cosine of their embeddings, as (external id, cosine), itself left out.
 
         Raises:
-            InputError: an unknown item, or k < 1.
+            InputError: an unknown item, one id instead of several, or k < 1.
         """
-        rows = torch.tensor([self._row(self._item_rows, item, "item") for item in items], dtype=torch.int64)
+        rows = self._rows(self._item_rows, items, "item")
         _require_positive(k)
         unit = torch.nn.functional.normalize(self.item_vectors, dim=1)
         itself = CSRGraph(
@@ -100,6 +102,11 @@ class Recommender:
             [(self.item_ids[item], score) for item, score in zip(item_row, score_row) if item >= 0]
             for item_row, score_row in zip(items.tolist(), scores.tolist())
         ]
+
+    def _rows(self, rows: dict[str, int], externals: Iterable[Any], kind: str) -> Tensor:
+        if isinstance(externals, (str, bytes)):  # iterable too, into ids of one letter
+            raise InputError(f"{kind}s: give a list of ids, [{externals!r}], not one id alone")
+        return torch.tensor([self._row(rows, external, kind) for external in externals], dtype=torch.int64)
 
     @staticmethod
     def _row(rows: dict[str, int], external: Any, kind: str) -> int:

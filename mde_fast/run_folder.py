@@ -21,6 +21,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,14 @@ from safetensors.torch import save_file
 
 from .config import OPTIONS, Config, make_config, read_yaml
 from .errors import InputError
+
+RESUMABLE_CHANGES = ("epochs", "device", "data_dir", "cache_dir")  # what may differ when a run goes on
+
+
+def fixed_options(config: Config) -> dict[str, Any]:
+    """The options that a run keeps, as JSON has them; its dataset is recognised by what is in it."""
+    kept = {name: value for name, value in asdict(config).items() if name not in (*RESUMABLE_CHANGES, "dataset")}
+    return json.loads(json.dumps(kept))
 
 
 class RunFolder:
@@ -89,7 +98,7 @@ class RunFolder:
                 leftover.unlink(missing_ok=True)
         for kind in ("last", "best"):
             if self.has_checkpoint(kind):
-                self._keep_only(kind, self.load_json(f"checkpoints/{kind}.json")["tensors"])
+                self._keep_only(kind, self.load_json(f"checkpoints/{kind}.json", ("tensors",))["tensors"])
 
     def write(self, name: str, write: Callable[[Path], Any]) -> None:
         """Replace a file as a whole by what ``write`` writes to the path that it is given."""
@@ -122,12 +131,17 @@ class RunFolder:
         except (OSError, SafetensorError) as error:
             raise InputError(f"{path}: cannot be read ({error}); the run is incomplete, train it again") from None
 
-    def load_json(self, name: str) -> Any:
+    def load_json(self, name: str, entries: tuple[str, ...] = ()) -> Any:
+        """The content of a JSON file, which has to be a mapping with these entries if any are named."""
         path = self.path / name
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: cannot be read ({error}); the run is incomplete, train it again") from None
+        missing = [entry for entry in entries if not isinstance(content, dict) or entry not in content]
+        if missing:
+            raise InputError(f"{path}: lacks {', '.join(missing)}; it was cut off or edited, restore it or train again")
+        return content
 
     def save_checkpoint(self, kind: str, state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         """Make (state, tensors) the current checkpoint of its kind, ``last`` or ``best``, in one step."""
@@ -153,9 +167,21 @@ class RunFolder:
     def load_checkpoint(self, kind: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """(state, tensors) of the current checkpoint of its kind."""
         if not self.has_checkpoint(kind):
+            if (self.path / "metrics.json").exists():
+                raise InputError(f"{self.path}: its {kind} checkpoint (checkpoints/{kind}.json) is gone; restore it")
             raise InputError(f"{self.path}: no {kind} checkpoint; the run ended before its first epoch was over")
-        state = self.load_json(f"checkpoints/{kind}.json")
+        state = self.load_json(f"checkpoints/{kind}.json", ("epoch", "tensors"))
         return state, self.load_tensors(state["tensors"])
+
+    def require_unchanged(self, state: dict[str, Any], config: Config) -> None:
+        """Refuse a configuration that is not the one a checkpoint's state was trained with."""
+        then, now = state.get("options", {}), fixed_options(config)
+        changed = [f"{name} was {then[name]}, is {now[name]}" for name in now if then.get(name, now[name]) != now[name]]
+        if changed:
+            raise InputError(
+                f"{self.path}/config.yaml: was edited after training ({'; '.join(changed)}); restore it, or train anew "
+                "with the new values"
+            )
 
     @contextmanager
     def _writing(self, what: str):

@@ -20,14 +20,12 @@ from .errors import InputError
 from .evaluation import Evaluator, format_metrics
 from .lock import exclusive
 from .plots import plot_curves
-from .recommender import feature_hashes, save_catalogue
-from .run_folder import RunFolder
+from .recommender import CATALOGUE_ENTRIES, feature_hashes, save_catalogue
+from .run_folder import RESUMABLE_CHANGES, RunFolder
 from .run_log import RunLog
 from .trainer import Trainer, require_negatives, without_prefix
 
 logger = logging.getLogger("mde_fast")
-
-RESUMABLE_CHANGES = ("epochs", "device", "data_dir", "cache_dir")
 
 
 def start_run(config: Config, output: str | Path | None = None, *, notes: Iterable[str] = ()) -> dict[str, Any]:
@@ -47,7 +45,7 @@ def start_run(config: Config, output: str | Path | None = None, *, notes: Iterab
     """
     device = make_device(config)
     if output is None:
-        output = Path("runs") / f"{Path(config.dataset).stem}-{config.model}-{time.strftime('%Y%m%d-%H%M%S')}"
+        output = Path("runs") / f"{Path(config.dataset).resolve().stem}-{config.model}-{time.strftime('%Y%m%d-%H%M%S')}"
     RunFolder.require_new(output)
     with RunLog() as log:
         dataset = make_dataset(config)
@@ -77,7 +75,7 @@ def resume_run(path: str | Path, changes: dict[str, Any]) -> dict[str, Any]:
     run = RunFolder.open(path)
     stored = run.config()
     if (run.path / "metrics.json").exists() and not run.has_checkpoint("last"):
-        raise InputError(f"{path}: stopped early and has no last checkpoint to go on from; evaluate it, or train anew")
+        raise InputError(f"{path}: is over and has no last checkpoint to go on from; evaluate it, or train anew")
     for name, value in changes.items():
         if name not in RESUMABLE_CHANGES and value != getattr(stored, name):
             raise InputError(
@@ -160,7 +158,7 @@ def evaluate_run(path: str | Path, *, topk: tuple[int, ...] = (), data_dir: str 
     return {
         "model": config.model,
         "dataset": config.dataset,
-        "data": run.load_json("catalogue.json")["data"],
+        "data": run.load_json("catalogue.json", CATALOGUE_ENTRIES)["data"],
         "best_epoch": state["epoch"],
         "topk": evaluator.cutoffs,
         "valid": evaluator(*vectors, "valid"),
@@ -186,6 +184,7 @@ def rebuild_model(
     run = RunFolder.open(path)
     config = _with_changes(run.config(), {"data_dir": data_dir} if data_dir else {})
     state, tensors = run.load_checkpoint("best")
+    run.require_unchanged(state, config)
     dataset = make_dataset(config)
     check_same_dataset(run, dataset)
     model = make_model(config, dataset, torch.device("cpu"))
@@ -209,7 +208,7 @@ def check_same_dataset(run: RunFolder, dataset: InteractionDataset) -> None:
     Raises:
         InputError: sizes, splits or ids differ, or features if the dataset has real ones.
     """
-    catalogue = run.load_json("catalogue.json")
+    catalogue = run.load_json("catalogue.json", CATALOGUE_ENTRIES)
     if catalogue["fingerprint"] != dataset.fingerprint:
         raise InputError(
             f"{run.path}: trained on other data than {dataset.name} is now ({len(catalogue['user_ids']):,} users and "

@@ -30,6 +30,8 @@ def main(arguments: list[str]) -> int:
     add_options(parser)
     parsed = parser.parse_args(normalise_flags(arguments, own=("config", "preset", "output", "resume", "help")))
     options = collect_options(parsed, parsed.config)
+    if parsed.output == "":
+        raise InputError("--output: is empty; name the run folder to make, or leave --output out")
     if parsed.resume is not None:
         if parsed.output is not None:
             raise InputError("--output: a resumed run stays in its folder; leave --output out")

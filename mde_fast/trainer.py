@@ -25,7 +25,7 @@ from .errors import InputError
 from .evaluation import Evaluator
 from .kernels import NegativeTable, random_bits
 from .kernels.dispatch import use_reference
-from .run_folder import RunFolder
+from .run_folder import RunFolder, fixed_options
 from .training_step import CapturedStep, TrainingStep
 
 logger = logging.getLogger("mde_fast")
@@ -212,7 +212,8 @@ class Trainer:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {"user_embeddings": user_vectors, "item_embeddings": item_vectors}
         row = self.progress.history[-1]
-        self.run.save_checkpoint("best", {"epoch": row["epoch"], "valid": row["valid"]}, tensors)
+        state = {"epoch": row["epoch"], "valid": row["valid"], "options": fixed_options(self.config)}
+        self.run.save_checkpoint("best", state, tensors)
 
     def _save_last(self) -> None:
         progress = self.progress
@@ -220,7 +221,8 @@ class Trainer:
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
         tensors |= {"generator": self.generator.get_state(), "step_parts": self.step.parts}
-        self.run.save_checkpoint("last", {**vars(progress), "made_on": self._made_on()}, tensors)
+        state = {**vars(progress), "options": fixed_options(self.config), "made_on": self._made_on()}
+        self.run.save_checkpoint("last", state, tensors)
 
     def restore(self) -> None:
         """Continue from the run's last checkpoint."""
@@ -229,6 +231,7 @@ class Trainer:
             self.run.write_lines("metrics.jsonl", [])
             return
         state, tensors = self.run.load_checkpoint("last")
+        self.run.require_unchanged(state, self.config)
         self.progress = Progress(**{name: state[name] for name in vars(self.progress)})
         logger.info("%s: %d epochs and %d steps are done", self.run.path, self.progress.epoch, self.progress.step)
         then, now = state.get("made_on", {}), self._made_on()

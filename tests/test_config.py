@@ -355,6 +355,26 @@ def test_a_grid_is_refused(read, line):
     _refused(lambda: read(line), line.partition(":")[0], "needs one value, not a list; run once for each")
 
 
+def test_a_grid_does_not_matter_where_a_flag_decides(tmp_path):
+    path = tmp_path / "DRAGON.yaml"
+    path.write_text("learning_rate: [0.1, 0.01]\nreg_weight: [0.1, 0.2]\nn_layers: [2]\n")
+    config = _from_flags("--lr", "0.5", "--reg-weight", "0.25", yaml_path=path)
+    assert (config.learning_rate, config.reg_weight, config.n_layers) == (0.5, 0.25, 2)
+    _refused(lambda: _from_flags("--lr", "0.5", yaml_path=path), "reg_weight", "needs one value")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# From Python
+
+
+def test_values_from_python(tmp_path):
+    config = make_config({"lr": 1, "dataset": tmp_path, "topk": (5, 10), "features": {"image": "a", "text": "b"}})
+    assert (config.learning_rate, config.dataset, config.topk) == (1.0, str(tmp_path), (5, 10))
+    assert make_config(dataclasses.asdict(config)) == config
+    _refused(lambda: make_config({"epochs": "many"}), "epochs", "needs a whole number")
+    _refused(lambda: make_config({"epoch": 3}), "epoch", "did you mean epochs?")
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Mistakes
 

@@ -14,6 +14,8 @@ from ..runs import RESUMABLE_CHANGES
 from ..trainer import is_over
 from .rows import EXPERIMENTS, REFERENCE, row_config
 
+RESULT_ENTRIES = ("status", "epochs_run", "best_epoch")  # of metrics.json, that decide what is left to do
+
 
 @dataclass(frozen=True)
 class PlannedRun:
@@ -77,7 +79,8 @@ class PlannedRun:
             )
 
     def _metrics(self) -> dict[str, Any] | None:
-        return RunFolder(self.path).load_json("metrics.json") if (self.path / "metrics.json").is_file() else None
+        run = RunFolder(self.path)
+        return run.load_json("metrics.json", RESULT_ENTRIES) if (run.path / "metrics.json").is_file() else None
 
 
 def plan_runs(

@@ -216,7 +216,7 @@ def test_runs_that_stopped_early_keep_no_last_checkpoint(experiments, command, r
     assert metrics(run)["epochs_run"] < 300
     assert not [name for name in files(run) if "last" in name]
     assert json.loads(command("evaluate", run, "--json").out)["test"] == metrics(run)["test"]
-    refused(command("train", "--resume", run, "--epochs", 400), run, "stopped early", "no last checkpoint")
+    refused(command("train", "--resume", run, "--epochs", 400), run, "is over", "no last checkpoint")
     assert "2 finished already" in experiments(*flags).out
 
 

@@ -13,6 +13,7 @@ import pytest
 from small_runs import ITEMS, USERS, features, interactions
 
 from mde_fast import Recommender
+from mde_fast.errors import InputError
 from mde_fast.run_folder import RunFolder
 
 SEEN = {user: {item for one, item, _ in interactions() if one == user} for user in range(USERS)}
@@ -155,6 +156,13 @@ def test_an_unknown_user_with_a_guess(bookshop, command, refused):
 
 def test_an_unknown_item(finished, command, refused):
     refused(command("recommend", finished, "--item", "forty"), "item forty: not in the data")
+
+
+def test_one_id_is_not_a_list_of_its_letters(finished):
+    recommender = Recommender.load(finished)
+    for recommend, kind in ((recommender.recommend, "users"), (recommender.similar_items, "items")):
+        with pytest.raises(InputError, match=f"{kind}: give a list of ids, \\['17'\\]"):
+            recommend("17")
 
 
 def test_one_unknown_user_of_many(finished, command, refused):

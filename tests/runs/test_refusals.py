@@ -45,6 +45,7 @@ def rejected(training, refused):
         (["--split-ratios", "0.5,0.1,0.1"], ["split_ratios", "add up to 1"]),
         (["--require-real", "perhaps"], ["require_real=perhaps: needs true or false"]),
         (["--features", "image_feat.npy"], ["features=image_feat.npy: needs name=file"]),
+        (["--features", "image=a.npy,image=b.npy"], ["features=image=a.npy,image=b.npy: image has two files"]),
         (["--features", "image=image_feat.npy"], ["needs features of two modalities", "found image"]),
         (["--features", "image=a.npy,text=text_feat.npy"], ["a.npy: cannot be read"]),
         (["--blend-weights", "1", "--item-graph", "blend"], ["1 weights for 2 modalities (image, text)"]),
@@ -68,7 +69,7 @@ def test_a_gpu_that_is_not_there(shop, rejected, device):
     "content, parts",
     [
         ("epoch: 3\n", ["unknown option epoch; did you mean epochs?"]),
-        ("epochs: [1, 2]\n", ["needs one value, not a list"]),
+        ("user_k: [1, 2]\n", ["needs one value, not a list"]),
         ("epochs: {\n", ["not valid YAML at line"]),
         ("- epochs\n", ["not a mapping"]),
         ("seed:\n", ["seed=None: needs a whole number"]),
@@ -162,3 +163,13 @@ def test_a_folder_that_holds_a_run(trained, training, refused):
     before = (run / "config.yaml").read_text(), (run / "log.txt").read_text()
     refused(training("--output", "run", "--seed", 5), "run: holds a run already; continue it with --resume run")
     assert ((run / "config.yaml").read_text(), (run / "log.txt").read_text()) == before
+
+
+def test_an_output_without_a_name(training, shop, refused):
+    before = set(Path().iterdir())
+    refused(training("--output", ""), "--output: is empty")
+    assert set(Path().iterdir()) == before
+
+
+def test_a_cpu_that_is_full_ends_with_one_line(rejected, shop):
+    rejected(("--embedding-size", 10**11), "out of memory", "can't allocate memory", "embedding_size")

@@ -217,6 +217,33 @@ def test_a_damaged_file_is_named(halfway, resumed, refused, name, damage):
     refused(resumed(halfway, "--epochs", 4), halfway / name)
 
 
+@pytest.mark.parametrize("content", ["{}", "[]", "3"])
+@pytest.mark.parametrize("name", ["checkpoints/last.json", "catalogue.json"])
+def test_a_file_without_its_entries_is_named(halfway, resumed, refused, name, content):
+    (halfway / name).write_text(content)
+    refused(resumed(halfway, "--epochs", 4), halfway / name, "lacks", "restore it")
+
+
+@pytest.mark.parametrize("kind", ["last", "best"])
+def test_a_checkpoint_that_somebody_removed(halfway, resumed, command, refused, kind):
+    (halfway / f"checkpoints/{kind}.json").unlink()
+    if kind == "last":
+        refused(resumed(halfway, "--epochs", 4), "is over and has no last checkpoint")
+    else:
+        refused(command("recommend", halfway, "--user", 1), "checkpoints/best.json", "is gone")
+
+
+@pytest.mark.parametrize(
+    "name, then, now", [("embedding_size", 8, 16), ("model", "mde", "lightgcn"), ("valid_metric", "recall@20", "ndcg@13")]
+)
+def test_a_configuration_edited_after_training(halfway, resumed, command, refused, name, then, now):
+    path = halfway / "config.yaml"
+    path.write_text(path.read_text().replace(f"{name}: {then}\n", f"{name}: {now}\n"))
+    assert f"{name}: {now}\n" in path.read_text()
+    refused(resumed(halfway, "--epochs", 4), path, f"{name} was {then}, is {now}", "restore it")
+    refused(command("inspect", halfway), path, f"{name} was {then}, is {now}")
+
+
 def test_a_damaged_best_checkpoint_is_named(halfway, resumed, refused):
     (best,) = (halfway / "checkpoints").glob("best-*.safetensors")
     _truncate(best)
