@@ -95,18 +95,26 @@ class CSRGraph:
         values: Tensor | None = None,
         *,
         constant: float = 1.0,
+        symmetric: bool = False,
     ) -> CSRGraph:
         """Edges in any order, sorted by row and column here; a repeated edge stays repeated, which adds it up.
 
         Args:
-            rows, columns: (edges,) integer.
+            rows, columns: (edges,) integer tensors or arrays.
             shape: (rows, columns) of the matrix.
             values: (edges,) floating point, or None when every edge has the value ``constant``. Not copied where the
                 edges are sorted already.
+            symmetric: the matrix equals its transpose; not checked.
 
         Raises:
             ValueError: lengths that do not match, or an index out of range.
+            TypeError: indices that are no integers.
         """
+        rows, columns = torch.as_tensor(rows), torch.as_tensor(columns)
+        values = None if values is None else torch.as_tensor(values)
+        for name, ids in (("rows", rows), ("columns", columns)):
+            if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+                raise TypeError(f"{name} are {ids.dtype}, expected integers")
         if rows.shape != columns.shape or rows.ndim != 1:
             raise ValueError(f"rows {tuple(rows.shape)} and columns {tuple(columns.shape)} must be (edges,) both")
         if values is not None and values.shape != rows.shape:
@@ -120,7 +128,7 @@ class CSRGraph:
         index = torch.int32 if rows.numel() < 2**31 and max(shape) < 2**31 else torch.int64
         rowptr = torch.zeros(shape[0] + 1, dtype=index, device=rows.device)
         torch.cumsum(torch.bincount(rows, minlength=shape[0]), 0, out=rowptr[1:])
-        return cls(rowptr, columns.to(index), tuple(shape), values, constant, checked=True)
+        return cls(rowptr, columns.to(index), tuple(shape), values, constant, symmetric, checked=True)
 
     @classmethod
     def from_scipy(cls, matrix, *, constant: float | None = None, symmetric: bool = False) -> CSRGraph:

@@ -130,7 +130,7 @@ class Evaluator:
         num_items = self.seen.shape[1]
         ranked = []
         for block in torch.from_numpy(users).to(self.device).split(batch_size):
-            scores = score(block)
+            scores = torch.as_tensor(score(block))
             if scores.shape != (len(block), num_items):
                 raise InputError(f"scores have shape {tuple(scores.shape)}, expected {(len(block), num_items)}")
             scores = scores.to(self.device, copy=True)  # a model may hand out rows that it keeps
@@ -176,7 +176,7 @@ def ranked_metrics(
     for cutoff in cutoffs:
         last = min(cutoff, hits.shape[1]) - 1
         attainable = np.minimum(counts, cutoff)
-        ideal_gain = (1 / np.log2(np.arange(1, cutoff + 1) + 1)).cumsum()
+        ideal_gain = (1 / np.log2(np.arange(1, int(attainable.max(initial=0)) + 1) + 1)).cumsum()
         result[f"recall@{cutoff}"] = hits_so_far[:, last] / counts
         result[f"precision@{cutoff}"] = hits_so_far[:, last] / cutoff
         result[f"map@{cutoff}"] = precision_sum[:, last] / attainable

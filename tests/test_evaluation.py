@@ -181,6 +181,17 @@ def test_cut_offs_in_any_order_and_twice():
     assert alone == {name: metrics[name] for name in alone}, "a longer list does not change a shorter cut-off"
 
 
+@pytest.mark.parametrize("cutoff", (10**12, 10**20))
+def test_a_cut_off_beyond_all_reason(cutoff):
+    """It ranks the whole catalogue, in no more memory than that takes."""
+    dataset = tiny_dataset(0, num_users=30, num_items=20)
+    vectors = _vectors(np.random.default_rng(0), dataset, tied=False)
+    everything = _from_interactions(dataset, cutoffs=[20])(*map(torch.from_numpy, vectors), "test")
+    beyond = _from_interactions(dataset, cutoffs=[cutoff])(*map(torch.from_numpy, vectors), "test")
+    for metric in ("recall", "map", "ndcg"):
+        assert beyond[f"{metric}@{cutoff}"] == pytest.approx(everything[f"{metric}@20"])
+
+
 def test_values_repeat_bit_for_bit():
     dataset = tiny_dataset(5, num_users=60, num_items=40)
     vectors = _vectors(np.random.default_rng(2), dataset, width=16, tied=False)
@@ -206,7 +217,7 @@ def _from_interactions(dataset, kind=lambda column: column, **options) -> Evalua
         (kind(split.users), kind(split.items)) for split in (dataset.train, dataset.valid, dataset.test)
     )
     sizes = {"num_users": dataset.num_users, "num_items": dataset.num_items, "cutoffs": CUTOFFS}
-    return Evaluator.from_interactions(train, dict(zip(("valid", "test"), held_out)), **sizes, **options)
+    return Evaluator.from_interactions(train, dict(zip(("valid", "test"), held_out)), **sizes | options)
 
 
 @pytest.mark.parametrize("kind", (np.asarray, torch.from_numpy, np.ndarray.tolist), ids=("numpy", "torch", "lists"))
@@ -239,6 +250,14 @@ def test_a_function_that_scores(tied):
         assert max(map(len, asked)) <= batch_size
         assert torch.cat(asked).tolist() == evaluator.users("test").tolist()
     assert torch.equal(kept, before), "the model's own scores are not written into"
+
+
+def test_a_function_of_numpy():
+    dataset = tiny_dataset(6, num_users=30, num_items=20)
+    users, items = _vectors(np.random.default_rng(0), dataset, tied=False)
+    evaluator = _from_interactions(dataset)
+    metrics = evaluator.of_scores(lambda block: users[block] @ items.T, "test")
+    assert metrics == pytest.approx(evaluator(torch.from_numpy(users), torch.from_numpy(items), "test"))
 
 
 def test_a_score_that_is_no_inner_product():

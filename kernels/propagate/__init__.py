@@ -59,7 +59,10 @@ def propagate(graph: CSRGraph, x: Tensor, *, layers: int = 2, combine: str = "me
         TypeError: x is not floating point.
     """
     if not graph.symmetric:
-        raise ValueError("propagate needs a symmetric graph; for others use spmm layer by layer")
+        raise ValueError(
+            "propagate needs a symmetric graph, made with symmetric=True (CSRGraph.from_edges, from_scipy); for others "
+            "use spmm layer by layer"
+        )
     graph.require_operand(x, graph.shape[0])
     if layers < 0:
         raise ValueError(f"layers={layers}: must be 0 or more")

@@ -23,7 +23,7 @@ __all__ = ["Acceleration", "Report", "SparseMatrix", "accelerate"]
 logger = logging.getLogger("mde_fast.acceleration")
 
 
-def accelerate(model: nn.Module, *, layers: Sequence[type] = (), min_edges: int = 1000) -> Acceleration:
+def accelerate(model: nn.Module, *, layers: type | Sequence[type] = (), min_edges: int = 1000) -> Acceleration:
     """Make the sparse products of a model run as :func:`mde_fast.kernels.spmm`, forward and backward.
 
     Sparse matrices (COO, CSR or CSC, float32 or float64) are found in the buffers and attributes of the model and its
@@ -47,7 +47,7 @@ def accelerate(model: nn.Module, *, layers: Sequence[type] = (), min_edges: int 
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"accelerate needs a torch.nn.Module, got {type(model).__name__}; pass the model itself")
-    acceleration = Acceleration(model, tuple(layers), min_edges)
+    acceleration = Acceleration(model, (layers,) if isinstance(layers, type) else tuple(layers), min_edges)
     if not acceleration.report().replaced:
         logger.warning("accelerate: %s holds no sparse matrix or layer to replace yet", type(model).__name__)
     return acceleration

@@ -279,6 +279,7 @@ def test_a_sparse_matrix_as_edge_list():
     assert products == {"adjacency": 1, "conv": 0}
 
 
-def test_a_layer_class_that_is_none():
+@pytest.mark.parametrize("layers", ((nn.Linear,), nn.Linear), ids=("several", "one"))
+def test_a_layer_class_that_is_none(layers):
     with pytest.raises(InputError, match="MessagePassing"):
-        accelerate(nn.Linear(2, 2), layers=(nn.Linear,))
+        accelerate(nn.Linear(2, 2), layers=layers)

@@ -146,6 +146,19 @@ def test_edges_that_cannot_be_used(rows, columns, values, message):
         CSRGraph.from_edges(torch.tensor(rows), torch.tensor(columns), (3, 4), values)
 
 
+def test_edges_from_arrays_and_lists():
+    graph = CSRGraph.from_edges(np.array([1, 0]), [0, 1], (2, 2), np.array([1.0, 2.0]), symmetric=True)
+    assert graph.columns.tolist() == [1, 0] and graph.values.tolist() == [2.0, 1.0] and graph.symmetric
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.bool))
+def test_edges_that_are_no_integers(dtype):
+    ids = torch.tensor([0, 1])
+    for rows, columns, name in ((ids.to(dtype), ids, "rows"), (ids, ids.to(dtype), "columns")):
+        with pytest.raises(TypeError, match=f"{name} are {dtype}, expected integers"):
+            CSRGraph.from_edges(rows, columns, (2, 2))
+
+
 def test_helper_keeps_the_order_of_a_rows_edges():
     graph = csr([1, 0, 1], [2, 0, 1], (2, 3))
     assert graph.rowptr.tolist() == [0, 1, 3] and graph.columns.tolist() == [0, 2, 1]
