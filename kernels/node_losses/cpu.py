@@ -1,12 +1,13 @@
 """CPU path of node_losses: every gradient is a per-node combination of the node's own modality rows.
 
-Writing H_p for modality p of a node, the gradient of either loss is dH_p = sum_q c_pq H_q. The forward pass leaves
-per-node scalars only (norms, cosines, distances); the backward pass turns them into c and combines the rows.
+Writing H_p for modality p of a node, the gradient of a distance is a multiple of H_p - H_q, that of a cosine a
+combination of H_p and H_q. The forward pass leaves per-node scalars only (norms, cosines, distances); the backward pass
+turns them into coefficients and combines the rows.
 """
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, permutations
 
 import torch
 from torch import Tensor
@@ -66,8 +67,10 @@ def node_losses_backward_cpu(
     num_nodes, modalities, _ = h.shape
     count = max(num_nodes, 1)
     grad_w = torch.zeros_like(w_dif)
-    coefficients = w_dif.new_zeros(modalities, modalities, num_nodes)
-    for pair, (p, q) in enumerate(combinations(range(modalities), 2)):
+    pairs = list(combinations(range(modalities), 2))
+    slopes = w_dif.new_empty(len(pairs), num_nodes) if needs_distances(mda) else None
+    coefficients = w_dif.new_zeros(modalities, modalities, num_nodes) if needs_cosines(mda, msa) else None
+    for pair, (p, q) in enumerate(pairs):
         if needs_distances(mda):
             distance = distances[:, pair]
             if mda == "row_l2":
@@ -78,11 +81,7 @@ def node_losses_backward_cpu(
                 grad_w -= torch.where(norm > 0, grad_mda * w_dif * distance.square() / norm, 0.0)
                 slope = -grad_mda * w_dif.square() / norm
             # Where two rows coincide the norm has no slope; its subgradient 0 is taken, as PyTorch does.
-            slope = torch.where(distance > 0, slope, 0.0).nan_to_num(0.0)
-            for row, column in ((p, p), (q, q)):
-                coefficients[row, column] += slope
-            for row, column in ((p, q), (q, p)):
-                coefficients[row, column] -= slope
+            slopes[pair] = torch.where(distance > 0, slope, 0.0).nan_to_num(0.0)
         if needs_cosines(mda, msa):
             cosine = cosines[:, pair]
             slope = torch.zeros_like(w_dif)
@@ -98,12 +97,18 @@ def node_losses_backward_cpu(
             for m in (p, q):
                 own = slope * cosine / norms[:, m].square()
                 coefficients[m, m] -= torch.where(norms[:, m] > COSINE_EPS, own, 0.0)
-    coefficients = coefficients.to(h.dtype)
-    grad_h = h.new_empty(h.shape)
-    for p in range(modalities):
-        torch.mul(h[:, 0], coefficients[p, 0, :, None], out=grad_h[:, p])
-        for q in range(1, modalities):
+    if coefficients is None:
+        grad_h = torch.zeros_like(h, memory_format=torch.contiguous_format)
+    else:
+        coefficients = coefficients.to(h.dtype)
+        grad_h = torch.mul(h, coefficients.diagonal()[:, :, None], out=h.new_empty(h.shape))
+        for p, q in permutations(range(modalities), 2):
             grad_h[:, p].addcmul_(h[:, q], coefficients[p, q, :, None])
+    if slopes is not None:
+        for (p, q), slope in zip(pairs, slopes.to(h.dtype)[:, :, None]):
+            difference = h[:, p] - h[:, q]  # not in two terms, which would cancel where the rows are close
+            grad_h[:, p].addcmul_(difference, slope)
+            grad_h[:, q].addcmul_(difference, slope, value=-1)
     return grad_h, _grad_logits(grad_w, preference_logits, free_logits, w_dif)
 
 
