@@ -234,7 +234,8 @@ def test_a_checkpoint_that_somebody_removed(halfway, resumed, command, refused, 
 
 
 @pytest.mark.parametrize(
-    "name, then, now", [("embedding_size", 8, 16), ("model", "mde", "lightgcn"), ("valid_metric", "recall@20", "ndcg@13")]
+    "name, then, now",
+    [("embedding_size", 8, 16), ("model", "mde", "lightgcn"), ("valid_metric", "recall@20", "ndcg@13")],
 )
 def test_a_configuration_edited_after_training(halfway, resumed, command, refused, name, then, now):
     path = halfway / "config.yaml"
