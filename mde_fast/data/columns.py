@@ -123,7 +123,7 @@ def _split_by_label(
     """Pairs of each split, by a column called ``name`` of the words train, valid, test, or 0, 1, 2."""
     try:
         encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()
-    except pa.ArrowNotImplementedError as error:
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
         raise InputError(f"{at(0)}: {name} of type {column.type} is no split; use train, valid and test") from error
     words = [word.strip().lower() for word in encoded.dictionary.to_pylist()]
     meaning = np.array([SPLIT_WORDS.get(word, -1) for word in words] + [-1])
@@ -138,10 +138,11 @@ def _split_by_label(
 
 
 def read_times(column: pa.ChunkedArray, at: Callable[[int], str]) -> np.ndarray:
-    """(n,) numbers that order the cells: numbers as they are, ISO dates and times as nanoseconds.
+    """(n,) numbers that order the cells: numbers as they are, ISO dates and times as whole units of time.
 
     Raises:
-        InputError: a cell is empty, or neither a number nor an ISO date (mixing the two is an error, too).
+        InputError: a cell is empty, or neither a number nor an ISO date (mixing the two is an error, too), or a time of
+            day, which does not tell one day from the next.
     """
     text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     kinds = (pa.int64(), pa.float64(), pa.timestamp("ns"), pa.timestamp("ns", "UTC")) if text else (column.type,)
@@ -154,10 +155,14 @@ def read_times(column: pa.ChunkedArray, at: Callable[[int], str]) -> np.ndarray:
         )
     kind = kinds[readable.index(len(column))]
     numbers = column.cast(kind)
-    if pa.types.is_temporal(kind):
-        numbers = numbers.cast(pa.timestamp("ns", getattr(kind, "tz", None))).cast(pa.int64())
+    if pa.types.is_date(kind):
+        numbers = numbers.cast(pa.timestamp("s")).cast(pa.int64())
+    elif pa.types.is_timestamp(kind) or pa.types.is_duration(kind):
+        numbers = numbers.cast(pa.int64())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        raise InputError(f"{at(0)}: a time column of type {kind} cannot be read; use numbers or ISO dates")
+        raise InputError(
+            f"{at(0)}: a time column of type {kind} cannot be read; use numbers, or ISO dates with or without a time"
+        )
     return numbers.to_numpy()
 
 

@@ -12,6 +12,8 @@ import pyarrow.csv
 from ..errors import InputError
 from .reading import first_line, reading, shown
 
+BLOCK = 1 << 20  # bytes that are decoded at once
+
 
 class DelimitedFile:
     """A text file with a header line.
@@ -22,14 +24,18 @@ class DelimitedFile:
         quoted: whether ``"`` quotes cells (which may then hold separators and line ends).
 
     Raises:
-        InputError: it cannot be read, or is empty.
+        InputError: it cannot be read, is not UTF-8 text, or is empty.
     """
 
     def __init__(self, path: Path, separators: str, *, quoted: bool) -> None:
         self.path, self.quoted = path, quoted
         with reading(path), open(path, "rb") as file:
             line, has_rows = file.readline(), bool(file.read(1))
-        text = line.decode("utf-8-sig", errors="replace").rstrip("\r\n")
+        # UTF-16 without a byte order mark decodes, to a header full of zero characters.
+        row = 1 if b"\0" in line else _first_undecodable(path)
+        if row is not None:
+            raise InputError(f"{path}: row {row}: is not UTF-8 text; save the file as UTF-8 (in Excel: 'CSV UTF-8')")
+        text = line.decode("utf-8-sig").rstrip("\r\n")
         if not text.strip():
             raise InputError(f"{path}: row 1: empty; a header line with the names of the columns is needed")
         if not has_rows:
@@ -81,8 +87,6 @@ class DelimitedFile:
             return f"{self.path}: cannot be read as a table: {reason}"
         line, cells = self._line_and_cells(int(match[1]) - 2)
         place = f"{self.path}: row {line}"
-        if "invalid UTF8" in reason:
-            return f"{place}: is not UTF-8 text; save the file as UTF-8"
         if len(cells) != len(self.header):
             return f"{place}: {len(cells)} cells where the header has {len(self.header)}; correct the row"
         for position, kind in types.items():
@@ -95,7 +99,7 @@ class DelimitedFile:
 
     def _line_and_cells(self, row: int) -> tuple[int, list[str]]:
         """Line number, from 1, and cells of data row ``row``. Reads the file again: for messages only."""
-        with reading(self.path), open(self.path, encoding="utf-8-sig", errors="replace", newline="") as file:
+        with reading(self.path), open(self.path, encoding="utf-8-sig", newline="") as file:
             rows, line = self._rows(file), 1
             next(rows)
             for cells in rows:
@@ -106,6 +110,19 @@ class DelimitedFile:
 
     def _rows(self, lines):
         return csv.reader(lines, delimiter=self.separator, quoting=csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE)
+
+
+def _first_undecodable(path: Path) -> int | None:
+    """The row, from 1, of the first byte that is no UTF-8, in columns that are not read as well."""
+    row = 1
+    with reading(path), open(path, "rb") as file:
+        while block := file.read(BLOCK) + file.readline():
+            try:
+                block.decode()
+            except UnicodeDecodeError as error:
+                return row + block.count(b"\n", 0, error.start)
+            row += block.count(b"\n")
+    return None
 
 
 def _is_integer(cell: str) -> bool:

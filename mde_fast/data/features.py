@@ -12,26 +12,48 @@ import pyarrow.compute
 from ..errors import InputError
 from .columns import ColumnNames, find_spelling
 from .reading import listed, reading, shown
-from .table import ParquetFile
+from .table import ParquetFile, plain_ids
 
 NEVER_READ = "user_graph_dict.npy"  # MMRec keeps a pickle under this name
 
 
-def discover(folder: Path, *, any_array: bool) -> dict[str, Path]:
+def discover(folder: Path, num_items: int, *, any_array: bool) -> tuple[dict[str, Path], tuple[str, ...]]:
     """Modality name -> file, for the ``<modality>_feat.npy`` of a folder: image, text, then the others by name.
 
-    Where there is none and ``any_array``, every other ``.npy`` is a modality named after it.
+    Where there is none and ``any_array``, every other ``.npy`` that is 2-D with exactly ``num_items`` rows is a
+    modality named after it.
+
+    Returns:
+        The files, and notes that name the arrays left out.
+
+    Raises:
+        InputError: there are other arrays, and all would be left out.
     """
     arrays = {path.stem: path for path in sorted(folder.glob("*.npy")) if path.name != NEVER_READ}
     marked = {stem.removesuffix("_feat"): path for stem, path in arrays.items() if stem.endswith("_feat")}
-    if not marked:
-        return arrays if any_array else {}
-    first = [modality for modality in ("image", "text") if modality in marked]
-    return {modality: marked[modality] for modality in [*first, *(name for name in marked if name not in first)]}
+    if marked:
+        first = [modality for modality in ("image", "text") if modality in marked]
+        return {name: marked[name] for name in [*first, *(name for name in marked if name not in first)]}, ()
+    if not (arrays and any_array):
+        return {}, ()
+    shapes = {stem: _shape(path) for stem, path in arrays.items()}
+    # What cannot be read stays, so that reading it says why.
+    fitting = {stem for stem, shape in shapes.items() if shape is None or (len(shape) == 2 and shape[0] == num_items)}
+    others = [f"{path.name} of shape {shapes[stem]}" for stem, path in arrays.items() if stem not in fitting]
+    if not fitting:
+        raise InputError(
+            f"{folder}: no item features, for no array has a row for each of the {num_items} items: {listed(others)}; "
+            "give each item a row, or name files with --features NAME=FILE,..., or move the arrays elsewhere"
+        )
+    left_out = (
+        f"features: left out {listed(others)}, not a row for each of the {num_items} items; to have one taken, name "
+        "all features with --features NAME=FILE,..."
+    )
+    return {stem: path for stem, path in arrays.items() if stem in fitting}, (left_out,) if others else ()
 
 
 def load_features(
-    files: Mapping[str, Path], num_items: int, item_ids: np.ndarray, columns: ColumnNames
+    files: Mapping[str, Path], num_items: int, item_ids: np.ndarray, columns: ColumnNames, *, of_table: bool
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Read one matrix per modality.
 
@@ -44,14 +66,19 @@ def load_features(
         num_items: rows that each matrix gets.
         item_ids: (num_items,) external id of each row.
         columns: the item column's name, where the user gave one.
+        of_table: rows follow the sorted ids of a table, and are not ids themselves.
 
     Returns:
         Modality -> (num_items, F_m) in the order of ``files``, and notes.
 
     Raises:
-        InputError: a file cannot be read, has too few rows, is not 2-D, or is not finite, or is constant.
+        InputError: a file cannot be read, has too few rows (for a table: or too many, which tell that its rows are
+            not the sorted ids), is not 2-D, or is not finite in float32, or is constant.
     """
     features, notes = {}, []
+    by_row = [path.name for path in files.values() if path.suffix == ".npy"]
+    if of_table and by_row:
+        notes.append(_row_order(by_row, item_ids))
     for modality, path in files.items():
         if path.suffix == ".parquet":
             matrix = _read_parquet(path, item_ids, columns)
@@ -64,6 +91,11 @@ def load_features(
             raise InputError(f"{path}: shape {matrix.shape} is not (items, features); save a 2-D array")
         if len(matrix) < num_items:
             raise InputError(f"{path}: {len(matrix)} rows for {num_items} items; give each item a row")
+        if len(matrix) > num_items and of_table and path.suffix == ".npy":
+            raise InputError(
+                f"{path}: {len(matrix)} rows for the {num_items} items that have interactions; give a row for each of "
+                "these in sorted order of the ids, or a Parquet file, whose rows are matched by item id"
+            )
         if len(matrix) > num_items:
             extra = len(matrix) - num_items
             notes.append(f"{modality}: {extra} of {len(matrix)} rows in {path.name} belong to no item")
@@ -71,6 +103,26 @@ def load_features(
         _check_values(matrix, path, item_ids)
         features[modality] = matrix
     return features, tuple(notes)
+
+
+def _row_order(names: list[str], item_ids: np.ndarray) -> str:
+    """The line that shows whose features the rows of these arrays are taken for."""
+    rows = sorted({0, min(1, len(item_ids) - 1), len(item_ids) - 1})
+    first, *others = [f"row {row} is item {shown(item)}" for row, item in zip(rows, item_ids[rows].tolist())]
+    order = ", ".join([f"{first}, the first of the ids in sorted order", *others])
+    return f"features: in {listed(names)} {order}; if they are in another order, use Parquet, matched by item id"
+
+
+def _shape(path: Path) -> tuple[int, ...] | None:
+    """Shape of the array in a ``.npy`` file by its header alone, None if that cannot be read."""
+    form = np.lib.format
+    with reading(path), open(path, "rb") as file:
+        try:
+            version = form.read_magic(file)
+            read_header = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
+            return read_header(file)[0]
+        except ValueError:
+            return None
 
 
 def _read_npy(path: Path) -> np.ndarray:
@@ -115,8 +167,7 @@ def _match(keys: pa.ChunkedArray, item_ids: np.ndarray, file: ParquetFile) -> np
     """Row of each item in the file, and after them the rows that belong to no item."""
     # Text on both sides: ids may be integers in one file and strings in the other.
     ids = pa.array(map(str, item_ids.tolist()), pa.string())
-    if pa.types.is_dictionary(keys.type):
-        keys = keys.cast(keys.type.value_type)
+    keys = plain_ids("item", keys, file.at)
     texts = pa.array((None if key is None else str(key) for key in keys.to_pylist()), pa.string())
     if texts.null_count:
         raise InputError(f"{file.at(_first(texts.is_null()))}: no item id; fill it in or drop the row")
@@ -164,13 +215,17 @@ def _floating(matrix: np.ndarray, path: Path) -> np.ndarray:
 def _check_values(matrix: np.ndarray, path: Path, item_ids: np.ndarray) -> None:
     # A block of rows at a time stays in the processor's cache.
     for start in range(0, len(matrix), 64):
-        finite = np.isfinite(matrix[start : start + 64])
+        block = matrix[start : start + 64]
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(block.astype(np.float32) if block.dtype == np.float64 else block)
         if not finite.all():
-            row = start + int(np.argmin(finite.all(axis=1)))
+            row, column = (int(at[0]) for at in np.nonzero(~finite))
+            value, row = block[row, column], start + row
+            problem = "NaN or infinity; correct it or put 0 there"
+            if np.isfinite(value):
+                problem = f"{value:.4g}, too large for float32; scale the features down or correct it"
             item = shown(item_ids[row : row + 1].tolist()[0])
-            raise InputError(
-                f"{path}: item {item} (item row {row}, from 0) has NaN or infinity; correct it or put 0 there"
-            )
+            raise InputError(f"{path}: item {item} (item row {row}, from 0) has {problem}")
     # Nearly always decided by the first few rows.
     if len(matrix) > 1 and (matrix[:8] == matrix[0]).all() and (matrix == matrix[0]).all():
         raise InputError(f"{path}: constant, every item has the same features; check how they were extracted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from .features import discover, load_features
 from .lightgcn_text import read_text_folder
 from .locate import FILES, TABLES, DatasetNotFound, find_dataset, interactions_file
 from .mmrec_folder import read_inter
+from .reading import reading
 from .split import SplitRule
 from .table import read_table
 
@@ -43,8 +45,9 @@ def load_dataset(
     - A table: ``interactions.csv`` or ``.parquet``, ids of any type; rows follow the sorted unique ids.
 
     Features are the ``<modality>_feat.npy`` beside the interactions (image, text, then the others by name); failing
-    them, every ``.npy`` of the folder is a modality. Row i of a ``.npy`` is item row i: the item id itself in the
-    first two forms, the i-th of the sorted unique item ids of a table. Parquet features are matched by item id.
+    them, every 2-D ``.npy`` of the folder with exactly one row per item is a modality. Row i of a ``.npy`` is item row
+    i: the item id itself in the first two forms, the i-th of the sorted unique item ids of a table, where a note shows
+    the order and surplus rows are refused. Parquet features are matched by item id.
 
     Where data is missing a stand-in takes its place, and the dataset's ``data`` says so: whole for ``baby``, ``sports``
     and ``clothing``, features alone for interactions without any.
@@ -82,19 +85,40 @@ def load_dataset(
     read = _read(source, name, rule, columns)
     if not use_features:
         return read
-    if not feature_files:
+    found = ()
+    if features:
+        _require_files(features, folder)
+    else:
         # Beside a table that was named itself, arrays may have nothing to do with it.
-        feature_files = discover(folder, any_array=place.is_dir() or source.suffix == ".inter")
+        any_array = place.is_dir() or source.suffix == ".inter"
+        feature_files, found = discover(folder, read.num_items, any_array=any_array)
     if feature_files:
-        matrices, notes = load_features(feature_files, read.num_items, read.item_ids, columns)
-        return replace(read, features=matrices, notes=(*read.notes, *notes))
+        of_table = source.suffix in TABLES
+        matrices, notes = load_features(feature_files, read.num_items, read.item_ids, columns, of_table=of_table)
+        return replace(read, features=matrices, notes=(*read.notes, *found, *notes))
     if require_real:
         raise InputError(
             f"{folder}: no item features; add image_feat.npy and text_feat.npy, or name files with --features"
         )
     from .stand_in import with_stand_in_features
 
-    return with_stand_in_features(read, folder)
+    return with_stand_in_features(read, folder, mmrec_form=source.suffix == ".inter")
+
+
+def _require_files(features: Mapping[str, str | Path], folder: Path) -> None:
+    """Refuse a feature file that is not there, with the path it was looked for and the one to give instead."""
+    for modality, file in features.items():
+        given = Path(file).expanduser()
+        with reading(folder / given):
+            if (folder / given).exists():
+                continue
+            remedy = "correct it"
+            if given.exists():
+                remedy = f"give {modality}={os.path.relpath(given, folder)}"
+        raise InputError(
+            f"{folder / given}: cannot be read: No such file or directory (--features {modality}={file}); a path is "
+            f"relative to the dataset's folder {folder}, or absolute: {remedy}"
+        )
 
 
 def _read(source: Path, name: str, rule: SplitRule, columns: ColumnNames) -> InteractionDataset:

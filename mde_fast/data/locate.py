@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from .reading import listed, reading
-from .stand_in import STAND_IN_SIZES
+from .stand_in import DISTRIBUTED_AT, STAND_IN_SIZES, bring_real_data_command
 
 TABLES = (".csv", ".tsv", ".parquet")
 FILES = (".inter", *TABLES)
@@ -53,7 +53,10 @@ def find_dataset(dataset: str | Path, data_dir: str | Path | None = None) -> Pat
         raise InputError("the name of the dataset is empty (--dataset); give a name or a path")
     if isinstance(dataset, Path) or path.name != text or text == ".." or path.suffix in FILES:
         if not path.exists():
-            raise InputError(f"{dataset}: no such file or folder (--dataset); correct the path")
+            raise InputError(
+                f"{dataset}: no such file or folder (--dataset); correct the path, or to evaluate, inspect or resume a "
+                f"run give --data-dir FOLDER-THAT-NOW-HOLDS-IT, the one in which {path.name} lies"
+            )
         return path
     for root in searched:
         if (root / text).is_dir():
@@ -64,9 +67,13 @@ def find_dataset(dataset: str | Path, data_dir: str | Path | None = None) -> Pat
     known = sorted({folder.name for root in searched for folder in _datasets_in(root)})
     close = difflib.get_close_matches(text, [*known, *STAND_IN_SIZES], 1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
+    if text in STAND_IN_SIZES:
+        command = bring_real_data_command(text, None if data_dir is None else searched[0] / text)
+        hint = f"; or bring the real data, linked from {DISTRIBUTED_AT}: {command}"
     places = ", ".join(f"{root}" if root.is_dir() else f"{root} (no such folder)" for root in searched)
     raise DatasetNotFound(
-        f"dataset {text!r} not found; looked in {places}; datasets there: {listed(known) or 'none'}{hint}"
+        f"dataset {text!r} not found; looked in {places}; datasets there: {listed(known) or 'none'}; "
+        f"where it lies elsewhere give --data-dir FOLDER-THAT-NOW-HOLDS-IT{hint}"
     )
 
 

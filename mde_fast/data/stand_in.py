@@ -98,7 +98,9 @@ def stand_in_dataset(name: str, folder: str | Path | None = None) -> Interaction
     )
 
 
-def with_stand_in_features(dataset: InteractionDataset, folder: str | Path | None = None) -> InteractionDataset:
+def with_stand_in_features(
+    dataset: InteractionDataset, folder: str | Path | None = None, *, mmrec_form: bool = True
+) -> InteractionDataset:
     """The same interactions with features made from the TRAIN ones, for a folder without feature files.
 
     The latents are spectral item factors of the training interactions: half of the factors are seen by both
@@ -107,7 +109,8 @@ def with_stand_in_features(dataset: InteractionDataset, folder: str | Path | Non
 
     Args:
         dataset: any data set; features that it has are replaced.
-        folder: where the user keeps the real data, for the command in the note; ``data/<name>`` by default.
+        folder: where the user keeps the real data, for the note; ``data/<name>`` by default.
+        mmrec_form: the data has MMRec's form, so that MMRec may have features for it.
 
     Returns:
         Data set with ``data="stand-in features"``, features ``image`` (I, 4096) and ``text`` (I, 384), float32, unit
@@ -116,14 +119,25 @@ def with_stand_in_features(dataset: InteractionDataset, folder: str | Path | Non
     rng = _generator()
     factors = spectral_latent(dataset.train_matrix, SPECTRAL_WIDTH, rng)
     features = modality_features(factors[:, 0::2], {"image": factors[:, 1::4], "text": factors[:, 3::4]}, rng)
-    command = bring_real_data_command(dataset.name, folder, features_only=True)
     note = (
         "STAND-IN FEATURES: image and text features are made from the training interactions; figures on them say "
-        f"nothing about the real ones. To use those, linked from {DISTRIBUTED_AT}: {command}"
+        f"nothing about the real ones. {_real_features_advice(dataset.name, folder, mmrec_form=mmrec_form)}"
     )
     # On synthetic interactions the wider label stays true.
     label = STAND_IN if dataset.data == STAND_IN else STAND_IN_FEATURES
     return dataset.with_features(features, data=label, note=note)
+
+
+def _real_features_advice(name: str, folder: str | Path | None, *, mmrec_form: bool) -> str:
+    """How to use real features: one's own, MMRec's where it may have this data set, or MMRec's where it surely has."""
+    own = (
+        f"To use real ones, put image_feat.npy and text_feat.npy, a row per item, into {folder or f'data/{name}'}, or "
+        "name files of yours with --features image=FILE,text=FILE (.npy, or .parquet, which is matched by item id)"
+    )
+    if not mmrec_form:
+        return own
+    command = f"linked from {DISTRIBUTED_AT}: {bring_real_data_command(name, folder, features_only=True)}"
+    return f"To use those, {command}" if name in STAND_IN_SIZES else f"{own}; if MMRec has {name}, {command}"
 
 
 def bring_real_data_command(name: str, folder: str | Path | None = None, *, features_only: bool = False) -> str:

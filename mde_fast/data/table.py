@@ -14,7 +14,7 @@ from ..errors import InputError
 from .columns import ColumnNames, split_pairs
 from .dataset import InteractionDataset, Split
 from .delimited import DelimitedFile
-from .reading import first_line, reading
+from .reading import first_line, reading, shown
 from .split import SplitRule
 
 
@@ -94,8 +94,7 @@ def _rows_of_ids(
         kind: ``user`` or ``item``, for messages.
         written: the file is text, so that integers come as strings.
     """
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+    column = plain_ids(kind, column, at)
     try:
         encoded = column.combine_chunks().dictionary_encode()
     except pa.ArrowNotImplementedError as error:
@@ -117,6 +116,34 @@ def _rows_of_ids(
     return row[indices], ids[order]
 
 
+def plain_ids(kind: str, column: pa.ChunkedArray, at: Callable[[int], str]) -> pa.ChunkedArray:
+    """The ids of a column of whatever form: a dictionary looked up, bytes as the text that they spell in UTF-8.
+
+    Raises:
+        InputError: bytes that are no text.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not _is_bytes(column.type):
+        return column
+    try:
+        texts = column.cast(pa.string())
+        # A UUID may decode by chance, and NumPy's strings lose the zeros at its end.
+        if not pyarrow.compute.any(pyarrow.compute.match_substring(texts, "\0")).as_py():
+            return texts
+    except pa.ArrowInvalid:
+        pass
+    row, cell = next((row, cell) for row, cell in enumerate(column.to_pylist()) if not _spells_text(cell))
+    raise InputError(f"{at(row)}: {kind} id {shown(cell)} is bytes that are no UTF-8 text; write ids as strings")
+
+
+def _spells_text(cell: bytes | None) -> bool:
+    try:
+        return cell is None or "\0" not in cell.decode()
+    except UnicodeDecodeError:
+        return False
+
+
 def _integers_if_exact(values: pa.Array) -> pa.Array:
     """``values`` (strings) as integers if that loses nothing, else as they are."""
     try:
@@ -134,6 +161,10 @@ def _as_numpy(values: pa.Array) -> np.ndarray:
     objects = np.empty(len(values), dtype=object)
     objects[:] = values.to_pylist()
     return objects
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
 
 
 def _is_text(kind: pa.DataType) -> bool:

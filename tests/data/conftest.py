@@ -46,12 +46,12 @@ def mmrec(write):
 
 @pytest.fixture
 def refused():
-    """refused("part", ...) expects an InputError of one line that has all the parts."""
+    """refused("part", ...) expects an InputError of one line that has all the parts; gives pytest's record."""
 
     @contextmanager
     def refused(*parts):
         with pytest.raises(InputError) as caught:
-            yield
+            yield caught
         message = str(caught.value)
         assert "\n" not in message
         for part in parts:

@@ -68,6 +68,34 @@ def test_arrays_of_other_names(write, mmrec):
         assert list(load_dataset(place).features) == ["MiniLM", "whisper"]
 
 
+def test_arrays_nobody_named_are_taken_only_with_a_row_for_each_item(write, mmrec):
+    others = {"user_embeddings": matrix(5), "few": matrix(2), "prices": matrix()[:, 0], "ids": np.array(["a", None, 1])}
+    files = {"image": matrix(), "text": matrix(), **others}
+    for folder in (write({"table/interactions.csv": CSV}), mmrec()):
+        write({f"{folder.name}/{stem}.npy": array for stem, array in files.items()})
+        dataset = load_dataset(folder)
+        assert list(dataset.features) == ["image", "text"]
+        (note,) = [note for note in dataset.notes if "left out" in note]
+        for stem, array in others.items():
+            assert f"{stem}.npy of shape {array.shape}" in note
+        assert "3 items" in note and "--features" in note
+
+
+def test_no_stand_in_takes_the_place_of_arrays_that_do_not_fit(write, refused):
+    folder = write({"shop/interactions.csv": CSV, "shop/image.npy": matrix(5), "shop/text.npy": matrix(2)})
+    with refused("shop: no item features", "3 items", "image.npy of shape (5, 4)", "text.npy", "--features NAME=FILE"):
+        load_dataset(folder)
+    assert load_dataset(folder, use_features=False).features == {}
+
+
+def test_an_array_nobody_named_that_cannot_be_read_is_refused(write, mmrec, refused):
+    folder = mmrec()
+    for content in (b"", pickle.dumps({"a": 1}), npy(matrix())[:20], npy(matrix())[:-5]):
+        write({"shop/text.npy": matrix(), "shop/image.npy": content})
+        with refused("image.npy"):
+            load_dataset(folder)
+
+
 def test_arrays_beside_a_table_named_itself(write):
     folder = write({"shop/a.csv": CSV, "shop/holiday.npy": matrix()})
     assert list(load_dataset(folder).features) == ["holiday"]
@@ -84,10 +112,22 @@ def test_files_given_by_the_user(write, mmrec, tmp_path, refused):
     assert (features["text"] == first).all() and (features["image"] == second).all()
     with refused("none.npy", "cannot be read", "No such file"):
         load_dataset(folder, features={"image": "none.npy"})
+    with refused("none.npy", "--features image=none.npy", f"relative to the dataset's folder {folder}", "absolute"):
+        load_dataset(folder, features={"image": "none.npy"})
     with refused("shop.inter", ".npy or .parquet"):
         load_dataset(folder, features={"image": "shop.inter"})
     with refused("cannot be read", "irectory"):
         load_dataset(write({"shop/dir.npy/x": ""}).parent, features={"image": "dir.npy"})
+
+
+def test_a_path_from_the_current_folder_is_refused_with_the_one_to_give(write, refused, monkeypatch, tmp_path):
+    write({"csvs/a.csv": CSV, "csvs/image.npy": matrix(), "elsewhere/text.npy": matrix()})
+    monkeypatch.chdir(tmp_path)
+    with refused("csvs/csvs/image.npy: cannot be read", "relative to the dataset's folder csvs", "image=image.npy"):
+        load_dataset("csvs/a.csv", features={"image": "csvs/image.npy"})
+    with refused("csvs/elsewhere/text.npy", "give text=../elsewhere/text.npy"):
+        load_dataset("csvs/a.csv", features={"text": "elsewhere/text.npy"})
+    assert list(load_dataset("csvs/a.csv", features={"text": "../elsewhere/text.npy"}).features) == ["text"]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -119,6 +159,14 @@ def test_rows_beyond_the_items_are_noted(with_array):
     assert (dataset.features["image"] == array[:3]).all()
 
 
+def test_rows_beyond_the_items_of_a_table_are_refused(write, refused):
+    """They tell that the rows are those of a catalogue, in its order."""
+    folder = write({"shop/a.csv": CSV, "shop/image_feat.npy": matrix(5)})
+    for features in (None, {"image": "image_feat.npy"}):
+        with refused("image_feat.npy: 5 rows for the 3 items", "sorted order", "Parquet"):
+            load_dataset(folder, features=features)
+
+
 def npy(array) -> bytes:
     file = io.BytesIO()
     np.save(file, array)
@@ -126,7 +174,7 @@ def npy(array) -> bytes:
 
 
 def spoiled(value):
-    array = matrix(dtype=np.float16)
+    array = matrix(dtype=np.float64 if value in (1e300, -1e39) else np.float16)
     array[2, 3] = value
     return array
 
@@ -141,6 +189,8 @@ def spoiled(value):
         (np.array(1.5), ["shape ()"]),
         (spoiled(np.nan), ["item 2 (item row 2, from 0)", "NaN or infinity"]),
         (spoiled(-np.inf), ["item 2", "NaN or infinity"]),
+        (spoiled(1e300), ["item 2 (item row 2, from 0)", "1e+300, too large for float32", "scale"]),
+        (spoiled(-1e39), ["item 2", "-1e+39, too large for float32"]),
         (np.zeros((3, 4)), ["constant"]),
         (np.tile(matrix(1), (3, 1)), ["constant"]),
         (np.full((3, 4), 1j), ["complex128"]),
@@ -176,6 +226,22 @@ def test_rows_of_arrays_follow_the_sorted_ids_of_a_table(write):
     assert (dataset.features["text"] == array).all()
 
 
+def test_the_order_of_rows_is_noted_for_a_table_alone(write, mmrec, with_parquet):
+    rows = "".join(f"a,SKU {item},{min(item, 2)}\n" for item in range(12))
+    files = {"shop2/interactions.csv": "user,item,split\n" + rows}
+    folder = write({**files, "shop2/image_feat.npy": matrix(12), "shop2/text_feat.npy": matrix(12)})
+    (note,) = [note for note in load_dataset(folder).notes if note.startswith("features")]
+    assert note.startswith(
+        "features: in image_feat.npy, text_feat.npy row 0 is item 'SKU 0', the first of the ids in sorted order, row 1 "
+        "is item 'SKU 1', row 11 is item 'SKU 9'"
+    )
+    assert "\n" not in note and "Parquet" in note
+    folder = with_parquet(item=ITEMS, f=[1, 2, 3])
+    assert not any("sorted" in note for note in load_dataset(folder, features=IMAGE_PARQUET).notes)
+    write({"shop/image_feat.npy": matrix()})
+    assert load_dataset(mmrec()).notes == ()
+
+
 @pytest.mark.parametrize("kind", [pa.list_(pa.float32(), 2), pa.list_(pa.float64()), pa.list_(pa.int16())])
 def test_parquet_of_lists(with_parquet, kind):
     folder = with_parquet(vector=pa.array([[1, 2], [3, 4], [5, 6], [7, 8]], kind), item=["x", "other", "0012", "b"])
@@ -204,6 +270,13 @@ def test_parquet_for_row_numbers_and_named_column(mmrec):
 ITEMS = ["x", "b", "0012"]
 
 
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.dictionary(pa.int8(), pa.binary())])
+def test_item_ids_of_bytes_are_matched_as_text(with_parquet, kind):
+    keys = pa.array([item.encode() for item in ITEMS], kind.value_type if pa.types.is_dictionary(kind) else kind)
+    folder = with_parquet(item=keys.dictionary_encode() if pa.types.is_dictionary(kind) else keys, f=[1, 2, 3])
+    assert load_dataset(folder, features=IMAGE_PARQUET).features["image"].tolist() == [[3], [2], [1]]
+
+
 @pytest.mark.parametrize(
     ("columns", "parts"),
     [
@@ -213,6 +286,8 @@ ITEMS = ["x", "b", "0012"]
         ({"item": ITEMS, "a": [[1.0]] * 3, "b": [[1.0]] * 3}, ["one column of lists"]),
         ({"item": ITEMS, "a": [["1"]] * 3}, ["lists of string"]),
         ({"item": ["x", "b", "b"], "f": [1, 2, 3]}, ["row 3", "'b' appears twice"]),
+        ({"item": [b"x", b"\xff", b"0012"], "f": [1, 2, 3]}, ["row 2", "UTF-8"]),
+        ({"item": ITEMS, "f": [1.0, 1e300, 3.0]}, ["item 'b' (item row 1, from 0)", "too large for float32"]),
         ({"item": ["x", "b", "c"], "f": [1, 2, 3]}, ["2 rows for 3 items", "'0012'"]),
         ({"item": ["x", None, "0012"], "f": [1, 2, 3]}, ["row 2", "no item id"]),
         ({"item": ITEMS, "f": [1, None, 3]}, ["row 2", "empty feature"]),

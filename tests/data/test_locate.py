@@ -57,6 +57,8 @@ def test_paths_that_lead_nowhere(refused, write):
     for path in ("./none", "/none/at/all", "none.csv", Path("none")):
         with refused(path, "no such file or folder", "--dataset"):
             find(path)
+    with refused("csvs/none.csv", "--data-dir FOLDER-THAT-NOW-HOLDS-IT", "evaluate, inspect or resume"):
+        find("csvs/none.csv")
     with refused("--dataset"):
         find("")
     with refused("notes.txt2", "ending", ".parquet"):
@@ -75,7 +77,7 @@ def test_unknown_names(refused, shop_in, tmp_path, monkeypatch):
     places = [tmp_path / "given", f"{tmp_path / 'environment'} (no such folder)", "data", "cache/mde_fast/data"]
     with refused("'shopp' not found", *places, "datasets there: shop", "did you mean 'shop'?"):
         find("shopp", data_dir=tmp_path / "given")
-    with refused("'other' not found", "datasets there: none"):
+    with refused("'other' not found", "datasets there: none", "--data-dir FOLDER-THAT-NOW-HOLDS-IT"):
         find("other")
 
 
@@ -88,6 +90,15 @@ def test_stand_ins(refused, monkeypatch):
             load_dataset(name, require_real=True)
     with refused("'baby' not found"):
         load_dataset("baby", features={"image": "image.npy"})
+
+
+def test_the_way_to_the_real_data_is_named_where_it_is_required(refused, tmp_path):
+    (tmp_path / "my data").mkdir()
+    with refused(stand_in.DISTRIBUTED_AT, stand_in.bring_real_data_command("baby")) as caught:
+        load_dataset("baby", require_real=True)
+    assert "did you mean" not in str(caught.value)
+    with refused(stand_in.bring_real_data_command("baby", tmp_path / "my data" / "baby")):
+        load_dataset("baby", data_dir=tmp_path / "my data", require_real=True)
 
 
 def test_a_folder_of_several_forms(write, refused, mmrec):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mde_fast.data import load_dataset
 from mde_fast.data.dataset import InteractionDataset, Split
 from mde_fast.data.stand_in import (
     STAND_IN_SIZES,
@@ -183,13 +184,36 @@ def test_data_and_notes_say_what_is_made_up(baby):
 
     splits = {part: Split(np.array([0]), np.array([item])) for item, part in enumerate(("train", "valid", "test"))}
     real = InteractionDataset.build("shop", splits, num_users=2, num_items=3, notes=("split by ratio",))
-    dressed = with_stand_in_features(real, folder="here/shop")
+    dressed = with_stand_in_features(replace(real, name="baby"), folder="here/shop")
     assert dressed.data == "stand-in features"
     assert dressed.fingerprint == real.fingerprint
     assert dressed.notes[0] == "split by ratio"
     assert dressed.notes[1].startswith("STAND-IN FEATURES: ")
-    assert dressed.notes[1].endswith(bring_real_data_command("shop", "here/shop", features_only=True))
+    assert dressed.notes[1].endswith(bring_real_data_command("baby", "here/shop", features_only=True))
     assert with_stand_in_features(replace(real, data="stand-in")).data == "stand-in"
+
+
+@pytest.mark.parametrize("name", ["shop", "baby"])
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"interactions.csv": "user,item,split\na,x,0\na,b,1\na,c,2\n"},
+        {"train.txt": "0 0\n", "test.txt": "0 1\n", "valid.txt": "0 2\n"},
+    ],
+)
+def test_features_of_ones_own_are_asked_for_where_mmrec_has_none(write, name, files):
+    folder = write({f"{name}/{file}": text for file, text in files.items()})
+    note = load_dataset(folder).notes[-1]
+    assert note.startswith("STAND-IN FEATURES: ") and "MMRec" not in note and "\n" not in note
+    for part in (f"into {folder}", "image_feat.npy", "--features image=FILE,text=FILE", "parquet"):
+        assert part in note
+
+
+def test_features_for_a_folder_of_mmrecs_form_may_be_mmrecs(mmrec):
+    folder = mmrec()
+    note = load_dataset(folder).notes[-1]
+    assert f"into {folder}" in note and "if MMRec has shop" in note
+    assert note.endswith(bring_real_data_command("shop", folder, features_only=True))
 
 
 def test_command():

@@ -143,6 +143,9 @@ def test_temporal_split(write, values):
         [datetime.datetime(2024, 3, day) for day in (3, 1, 2)],
         [datetime.date(2024, 3, day) for day in (3, 1, 2)],
         [datetime.datetime(2024, 3, day, tzinfo=datetime.timezone.utc) for day in (3, 1, 2)],
+        [datetime.datetime(9999, 12, day) for day in (31, 1, 2)],
+        [datetime.date(9999, 12, day) for day in (31, 1, 2)],
+        [datetime.timedelta(days=day) for day in (3, 1, 2)],
         ["2024-03-03", "2024-03-01", "2024-03-02"],
     ],
 )
@@ -167,12 +170,16 @@ def test_times_of_parquet_that_cannot_be_read(parquet, refused):
         load(parquet(user=["a"] * 3, item=[0, 1, 2], time=[True, False, True]), split="temporal")
 
 
+@pytest.mark.parametrize("kind", [pa.time64("us"), pa.time64("ns"), pa.time32("ms")])
+def test_times_of_day_order_nothing(parquet, refused, kind):
+    times = pa.array([datetime.time(hour) for hour in (3, 1, 2)], kind)
+    with refused("interactions.parquet", "row 1", f"time column of type {kind}", "use numbers, or ISO dates"):
+        load(parquet(user=["a"] * 3, item=[0, 1, 2], time=times), split="temporal")
+
+
 def test_temporal_split_without_times(write, refused):
     with refused("a.csv", "no time column", "--time-column"):
         load(write({"shop/a.csv": csv("user,item,other")}), split="temporal")
-
-
-UUIDS = [uuid.UUID(int=number).bytes for number in (256, 1, 0)]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +191,6 @@ UUIDS = [uuid.UUID(int=number).bytes for number in (256, 1, 0)]
         ([5, -3, 2**62], pa.int64()),
         ([5, 3, 2**64 - 1], pa.uint64()),
         ([0.5, -1.5, 3.0], pa.float64()),
-        (UUIDS, pa.binary(16)),
         ([datetime.date(2024, 1, day) for day in (3, 1, 2)], pa.date32()),
     ],
 )
@@ -193,6 +199,26 @@ def test_parquet_keeps_ids_of_any_type(parquet, ids, kind):
     dataset = load(parquet(user=column, item=[0, 1, 2] * 3, split=[0, 1, 2] * 3))
     assert dataset.user_ids.tolist() == sorted(ids)
     assert by_id(dataset, "valid") == [(user, 1) for user in ids]
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary(2)])
+def test_bytes_of_parquet_are_read_as_text(parquet, kind):
+    users = pa.array([b"u1", b"u0", "é".encode()], kind)
+    columns = {"item": [0, 1, 2] * 3, "split": [0, 1, 2] * 3}
+    for column in (users, users.dictionary_encode()):
+        dataset = load(parquet(user=column.take(np.repeat([0, 1, 2], 3)), **columns))
+        assert dataset.user_ids.tolist() == ["u0", "u1", "é"]
+        assert by_id(dataset, "valid") == [("u1", 1), ("u0", 1), ("é", 1)]
+
+
+@pytest.mark.parametrize("bad", [b"\xff", uuid.UUID(int=256).bytes, uuid.UUID(int=2**128 - 1).bytes])
+def test_bytes_of_parquet_that_are_no_text(parquet, refused, bad):
+    for kind in (pa.binary(), pa.binary(len(bad))):
+        users = pa.array([b"u" * len(bad), None, bad], kind)
+        with refused("interactions.parquet", "row 3", "user id b'", "no UTF-8 text", "strings"):
+            load(parquet(user=users, item=[0, 1, 2]))
+    with refused("row 2", "no user id"):
+        load(parquet(user=[b"a", b""], item=[0, 1]))
 
 
 @pytest.mark.parametrize("bad", ["", "  "])
@@ -224,6 +250,23 @@ def test_csv_errors(write, refused, text, parts):
         load(write({"shop/a.csv": text}))
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_csv_of_another_encoding_is_refused(write, refused, encoding):
+    for separator in ",\t":
+        with refused("a.csv: row 1: is not UTF-8 text; save the file as UTF-8"):
+            load(write({"shop/a.csv": csv(separator=separator).encode(encoding)}))
+
+
+def test_bytes_that_are_no_utf8_are_named_wherever_they_are(write, refused):
+    with refused("row 1", "save the file as UTF-8"):
+        load(write({"shop/a.csv": csv("user,item,split,caf\u00e9").encode("latin-1")}))
+    lines = [f"a,{row},{min(row, 2)},title {row}" for row in range(100_000)]
+    text = "\n".join(["\ufeffuser,item,split,title", *lines])
+    assert load(write({"shop/a.csv": text.replace("title 7", "caf\u00e9 7")})).num_items == 100_000
+    with refused("row 90002", "save the file as UTF-8"):
+        load(write({"shop/a.csv": text.encode().replace(b"title 90000", b"caf\xe9")}))
+
+
 def test_parquet_errors(parquet, write, refused):
     folder = parquet(user=["a"], item=[1], split=["later"])
     with refused("interactions.parquet", "row 1", "split 'later'"):
@@ -234,6 +277,8 @@ def test_parquet_errors(parquet, write, refused):
         load(parquet(user=pa.array([], pa.string()), item=pa.array([], pa.string())))
     with refused("interactions.parquet", "row 1", "split", "list"):
         load(parquet(user=["a"], item=[1], split=[["train"]]))
+    with refused("interactions.parquet", "row 1", "split", "binary"):
+        load(parquet(user=["a"], item=[1], split=[b"\xff"]))
     content = (folder / "interactions.parquet").read_bytes()
     for damaged in (b"", b"user,item\n1,2\n", content[: len(content) // 2], b"PAR1" + content[8:]):
         with refused("interactions.parquet"):

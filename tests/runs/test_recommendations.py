@@ -211,5 +211,5 @@ def test_ids_of_unusual_types(training, recommended, tmp_path):
         np.save(folder / f"{name}_feat.npy", matrix)
     outcome = training("--dataset", folder, "--output", "run", "--epochs", 1)
     assert outcome.status == 0, outcome.err
-    (answer,) = recommended("run", "--user", "b'u03'", "--k", 1)
+    (answer,) = recommended("run", "--user", "u03", "--k", 1)
     assert answer["items"][0]["item"].startswith("2024-0")
