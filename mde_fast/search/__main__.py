@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
     from .running import Search
     from .space import DEFAULT_SPACE, point_of, read_space
 
-    space, left_out = read_space(parsed.space or DEFAULT_SPACE, given)
+    space, left_out = read_space(parsed.space or DEFAULT_SPACE, given, config.model)
     deadline, parent = time.monotonic() + parsed.timeout, os.getppid()
 
     def time_is_up() -> bool:
@@ -70,8 +70,8 @@ def main(arguments: list[str]) -> int:
             return 0 if search.work(parsed.trials, time_is_up) else 130
     logger.info("%s", preset.describe(given))
     logger.info("searched: %s", ", ".join(space))
-    if left_out:
-        logger.info("not searched, as they are given: %s", ", ".join(left_out))
+    for reason, names in left_out.items():
+        logger.info("not searched, as they %s: %s", reason, ", ".join(names))
     outside = [f"{name} {getattr(config, name)}" for name in space if name not in point_of(config, space)]
     if outside:
         logger.warning(
@@ -87,7 +87,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         done = False
     finally:  # whatever happened, what there is can be read
-        report = write_report(search, preset, given)
+        report = write_report(search, preset)
     log_result(search, report)
     if not done:
         logger.info("interrupted: everything is saved, the same command goes on")
@@ -132,7 +132,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         help="median ends a trial that is below the median of five or more others at the same epoch, from epoch "
         "stopping_step on (default: median)",
     )
-    parser.add_argument("--sampler-seed", metavar="N", type=int, default=0, help="of the proposals (default: 0)")
+    parser.add_argument("--sampler-seed", metavar="N", type=_seed, default=0, help="of the proposals (default: 0)")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)  # one of the processes of --jobs
     add_options(parser)
     return parser.parse_args(normalise_flags(arguments, own=(*OWN_FLAGS, "help")))
@@ -141,6 +141,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 def _whole_number(text: str) -> int:
     if not re.fullmatch("[0-9]*[1-9][0-9]*", text):
         raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not re.fullmatch("[0-9]+", text):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of 0 or more")
     return int(text)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Container
-from dataclasses import fields
+from dataclasses import asdict
 from typing import Any
 
 import optuna
@@ -15,7 +14,7 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from .. import __version__
-from ..config import Config, default_of, with_options
+from ..config import with_options
 from ..data.dataset import REAL
 from ..markdown import table
 from ..presets import Preset
@@ -37,12 +36,11 @@ STATES = {
 TRIALS_FOR_IMPORTANCE = 8
 
 
-def write_report(search: Search, preset: Preset, given: Container[str]) -> dict[str, Any]:
+def write_report(search: Search, preset: Preset) -> dict[str, Any]:
     """Write trials.json, trials.md, importance.png and, once a trial is complete, best.yaml.
 
     Args:
         preset: whose values the first trial has.
-        given: options that were given, and so not searched.
 
     Returns:
         What trials.json holds.
@@ -66,7 +64,7 @@ def write_report(search: Search, preset: Preset, given: Container[str]) -> dict[
     files.write_text("trials.md", to_markdown(report))
     files.write("importance.png", lambda path: plot_search(report, path))
     if study.best() is not None:
-        files.write_text("best.yaml", best_options(search, report, {*preset.options, *given}))
+        files.write_text("best.yaml", best_options(search, report))
     return report
 
 
@@ -168,26 +166,21 @@ def to_markdown(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def best_options(search: Search, report: dict[str, Any], decided: Container[str]) -> str:
+def best_options(search: Search, report: dict[str, Any]) -> str:
     """The best trial's options as YAML, for ``train --config``; comments say how they were found.
 
-    Args:
-        decided: options that were not left to their defaults.
+    Those that have their defaults, too: a preset may set what is left out.
     """
     best, config = search.study.best(), search.config
     record = best.user_attrs["record"]
     found = with_options(config, **to_options(best.params))
     start = next((row for row in report["trials"] if row["is_preset"] and row["state"] == "complete"), None)
-    written = {
-        entry.name: getattr(found, entry.name)
-        for entry in fields(Config)
-        if entry.name in search.study.space
-        or entry.name in decided
-        or getattr(found, entry.name) != default_of(entry.name)
+    of_this_machine = ("device", "cache_dir")
+    values = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(found).items()
+        if name not in of_this_machine
     }
-    for name in ("device", "cache_dir"):  # of this machine
-        written.pop(name, None)
-    written = {"dataset": found.dataset, **written}
     comments = [
         f"Options found for {report['dataset']} ({report['data']} data) by python -m mde_fast.search.",
         *([caution(report)] if caution(report) else []),
@@ -199,7 +192,6 @@ def best_options(search: Search, report: dict[str, Any], decided: Container[str]
         + ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
         f"Train with: python -m mde_fast.train --config {search.study.folder / 'best.yaml'}",
     ]
-    values = {name: list(value) if isinstance(value, tuple) else value for name, value in written.items()}
     content = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     return "".join(f"# {line}\n" for line in comments) + content
 

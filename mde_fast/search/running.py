@@ -25,6 +25,7 @@ from ..config import Config, with_options
 from ..data.dataset import InteractionDataset
 from ..errors import InputError
 from ..graphs.cache import GraphsInMemory
+from ..memory import is_out_of_memory
 from ..recommender import feature_hashes
 from ..runs import describe as describe_dataset
 from ..trainer import TrainingError, require_negatives
@@ -129,6 +130,10 @@ class Search:
     def _train(self, running: RunningTrial, time_is_up: Callable[[], bool]) -> bool:
         """Train one trial and record how it ended; whether the person at the keyboard wants to stop."""
         study, parameters = self.study, running.trial.params
+        if running.problem is not None:
+            study.end(running, TrialState.FAIL, running.problem)
+            self._log_end(running)
+            return False
         values = ", ".join(f"{name} {show(value)}" for name, value in parameters.items())
         logger.info("trial %s: %s", running.trial.number, values)
         config = with_options(self.config, **to_options(parameters))
@@ -138,8 +143,13 @@ class Search:
             )
         except optuna.TrialPruned:
             study.end(running, TrialState.PRUNED)
-        except (TrainingError, torch.OutOfMemoryError) as error:
+        except TrainingError as error:
             study.end(running, TrialState.FAIL, " ".join(str(error).split()))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            first_line = (str(error).splitlines() or ["MemoryError"])[0]
+            study.end(running, TrialState.FAIL, f"out of memory ({first_line})")
         except TimeIsUp:
             logger.info("trial %s: the time is up; the same command goes on with it", running.trial.number)
             return False

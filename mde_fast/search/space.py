@@ -7,6 +7,7 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
+from optuna import Trial
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ..config import MODEL, OPTIONS, TYPES, Config, convert, make_config, read_mapping, resolve_key
@@ -16,24 +17,29 @@ DEFAULT_SPACE = Path(__file__).with_name("space.yaml")
 # Data, evaluation, seed and length of training decide what a metric means, not how good the model is.
 SEARCHABLE = [name for name, entry in OPTIONS.items() if entry.metadata["group"] == MODEL and name != "model"]
 SEARCHABLE += ["learning_rate", "train_batch_size"]
+# Of other models than MDE, which uses all: what is searchable and has an effect.
+EFFECTIVE = {"lightgcn": ("embedding_size", "n_layers", "reg_weight", "learning_rate", "train_batch_size")}
 
 Space = dict[str, BaseDistribution]
 
 
-def read_space(path: str | Path, given: Container[str] = ()) -> tuple[Space, list[str]]:
+def read_space(
+    path: str | Path, given: Container[str] = (), model: str = "mde"
+) -> tuple[Space, dict[str, list[str]]]:
     """The search space of a YAML file: ``option: {low: 1, high: 9, log: true}`` or ``option: [value, value]``.
 
     Args:
         path: the file; MMRec's names are understood.
         given: options whose values are decided already.
+        model: whose options these are.
 
     Returns:
-        (space, left_out): option name -> values, and the options left out because they were ``given``.
+        (space, left_out): option name -> values; and why options were left out -> which.
 
     Raises:
         InputError: an unknown option, one that cannot be searched, or a range or a list that makes no sense.
     """
-    space, left_out = {}, []
+    space, left_out = {}, {}
     for key, entry in read_mapping(path).items():
         name = resolve_key(str(key), str(path))
         if name in space:
@@ -41,7 +47,9 @@ def read_space(path: str | Path, given: Container[str] = ()) -> tuple[Space, lis
         if name not in SEARCHABLE:
             raise InputError(f"{path}: {name} cannot be searched; give it as --{name.replace('_', '-')} instead")
         if name in given:
-            left_out.append(name)
+            left_out.setdefault("are given", []).append(name)
+        elif name not in EFFECTIVE.get(model, SEARCHABLE):
+            left_out.setdefault(f"have no effect on {model}", []).append(name)
         elif isinstance(entry, dict):
             space[name] = _range(path, name, entry)
         elif isinstance(entry, list):
@@ -49,7 +57,8 @@ def read_space(path: str | Path, given: Container[str] = ()) -> tuple[Space, lis
         else:
             raise InputError(f"{path}: {name}: {entry} is no range {{low: ..., high: ...}} and no list of values")
     if not space:
-        raise InputError(f"{path}: nothing to search" + (f"; {', '.join(left_out)} are given" if left_out else ""))
+        reasons = "".join(f"; {', '.join(names)} {reason}" for reason, names in left_out.items())
+        raise InputError(f"{path}: nothing to search{reasons}")
     return space, left_out
 
 
@@ -78,15 +87,15 @@ def _choices(path: str | Path, name: str, entry: list[Any]) -> CategoricalDistri
     return CategoricalDistribution(choices)
 
 
-def _value(path: str | Path, name: str, value: Any) -> Any:
+def _value(origin: str | Path, name: str, value: Any) -> Any:
     """A value as the option has it, checked as a run would."""
     if isinstance(value, list) and typing.get_origin(TYPES[name]) is not tuple:
-        raise InputError(f"{path}: {name}: {value} is a list within a list; write one value")
-    converted = convert(name, value, str(path))
+        raise InputError(f"{origin}: {name}: {value} is a list within a list; write one value")
+    converted = convert(name, value, str(origin))
     try:
         make_config({name: converted})
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{origin}: {error}") from None
     return converted
 
 
@@ -98,6 +107,35 @@ def _as_choice(value: Any) -> Any:
 def to_options(parameters: dict[str, Any]) -> dict[str, Any]:
     """Option name -> value for the parameters of a trial."""
     return {name: convert(name, value, "the search") for name, value in parameters.items()}
+
+
+def suggest(trial: Trial, space: Space) -> None:
+    """Give a trial its parameters: those it was enqueued with, and proposals for the others."""
+    for name, values in space.items():
+        if _is_list(values):
+            trial.suggest_categorical(name, values.choices)
+        elif isinstance(values, IntDistribution):
+            trial.suggest_int(name, values.low, values.high, log=values.log)
+        else:
+            trial.suggest_float(name, values.low, values.high, log=values.log)
+
+
+def check_point(point: dict[str, Any], space: Space) -> None:
+    """Refuse parameters that a person enqueued and that cannot be trained. A number may lie outside of its range.
+
+    Raises:
+        InputError: naming the option.
+    """
+    origin = "the enqueued point"
+    for name, value in point.items():
+        if name not in space:
+            raise InputError(f"{origin}: {name} is not searched; choose from {', '.join(space)}")
+        values = space[name]
+        if _is_list(values):
+            if value not in values.choices:
+                raise InputError(f"{origin}: {name}: {value} is not one of {describe(values)}")
+        elif _value(origin, name, value) <= 0 and values.log:
+            raise InputError(f"{origin}: {name}: {value} must be greater than 0, the scale is logarithmic")
 
 
 def point_of(config: Config, space: Space) -> dict[str, Any]:

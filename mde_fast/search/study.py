@@ -28,7 +28,7 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
 from ..errors import InputError
-from .space import Space
+from .space import Space, check_point, suggest
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # what there is to say is said here
 
@@ -44,12 +44,14 @@ class RunningTrial:
     Attributes:
         trial: Optuna's. folder: what the trial leaves on disk. lock: held as long as this process works on it.
         is_preset: whether it has the values that a run without a search would have.
+        problem: why it cannot be trained at all, if so.
     """
 
     trial: optuna.Trial
     folder: Path
     lock: TextIO
     is_preset: bool
+    problem: str | None = None
 
 
 class Study:
@@ -125,12 +127,23 @@ class Study:
             # what it would have drawn.
             seed = np.random.SeedSequence([self.seed, len(counted)]).generate_state(1)[0]
             self.study.sampler = optuna.samplers.TPESampler(seed=int(seed))
-            trial = self.study.ask(self.space)
+            trial = self.study.ask()
+            problem = self._give_parameters(trial)
             folder = self.folder / "trials" / trial.user_attrs.get("folder", f"{trial.number:04d}")
             trial.set_user_attr("folder", folder.name)
             folder.mkdir(exist_ok=True)
             lock = _lock(folder / "lock")
-            return RunningTrial(trial, folder, lock, trial.user_attrs.get("preset", False))
+            return RunningTrial(trial, folder, lock, trial.user_attrs.get("preset", False), problem)
+
+    def _give_parameters(self, trial: optuna.Trial) -> str | None:
+        """Let a trial have its parameters; what is wrong with those that it was enqueued with, if anything."""
+        stored = self.study.get_trials(deepcopy=False)[trial.number]
+        try:
+            check_point(stored.system_attrs.get("fixed_params", {}), self.space)
+            suggest(trial, self.space)
+        except ValueError as error:  # Optuna's, too: a trial that cannot be begun would be in line for ever
+            return " ".join(str(error).split())
+        return None
 
     def report(self, running: RunningTrial, values: dict[int, float], record: dict[str, Any]) -> bool:
         """Tell how far a trial is; whether it should be pruned.

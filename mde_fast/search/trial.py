@@ -13,9 +13,10 @@ import torch
 from ..assemble import make_model
 from ..config import Config
 from ..data.dataset import InteractionDataset
+from ..errors import InputError
 from ..graphs.cache import GraphCache
 from ..run_folder import RunFolder
-from ..trainer import Progress, Trainer
+from ..trainer import Progress, Trainer, TrainingError
 from .study import RunningTrial, Study
 
 
@@ -36,6 +37,13 @@ class TrialFolder(RunFolder):
     def save_checkpoint(self, kind: str, state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         if kind == "last":
             super().save_checkpoint(kind, state, tensors)
+
+
+class TrialTrainer(Trainer):
+    """Says of a loss that is not finite where it began; unlike a run, a trial that failed keeps no parameters."""
+
+    def _not_finite(self, step: int, what: str) -> TrainingError:
+        return TrainingError(f"epoch {self.progress.epoch + 1}, step {step}: {what}")
 
 
 def train_trial(
@@ -60,15 +68,20 @@ def train_trial(
     Raises:
         optuna.TrialPruned: other trials were better at that epoch.
         TimeIsUp: as ``time_is_up`` said.
-        mde_fast.trainer.TrainingError: a loss is not finite.
-        torch.OutOfMemoryError: the options need more memory than the device has.
+        mde_fast.trainer.TrainingError: a loss is not finite, or the dataset has no model with these options.
+
+    Errors for which :func:`mde_fast.memory.is_out_of_memory` is true come through.
     """
     metric = config.valid_metric.lower()
     files = TrialFolder(running.folder)
     files.make()
     files.write_text("options.yaml", config.to_yaml())
     with _warnings_only():
-        trainer = Trainer(make_model(config, dataset, device, cache=cache), dataset, config, files)
+        try:
+            model = make_model(config, dataset, device, cache=cache)
+        except InputError as error:  # the search has made a model of this dataset: it is this trial's options
+            raise TrainingError(str(error)) from None
+        trainer = TrialTrainer(model, dataset, config, files)
         if files.has_checkpoint("last"):
             files.remove_leftovers()
             trainer.restore()

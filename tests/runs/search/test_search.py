@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 import torch
 import yaml
 from small_runs import epoch_rows, files, metrics, write_shop
-from small_searches import EPOCHS, FIXED, FOLDER, report_of, trials_of
+from small_searches import EPOCHS, FIXED, FLAGS, FOLDER, report_of, trials_of
 
 from mde_fast.config import Config
 from mde_fast.data import stand_in
@@ -83,6 +84,37 @@ def test_the_best_options_train_the_same_model_again(searched, command):
     assert {name: config[name] for name in best["parameters"]} == best["parameters"]
 
 
+def all_but_of_this_machine(path: Path) -> dict:
+    options = yaml.safe_load(path.read_text())
+    return {name: value for name, value in options.items() if name not in ("device", "cache_dir")}
+
+
+def test_the_best_options_do_not_depend_on_the_preset_of_the_dataset(command, shop, search_flags):
+    """That of tiktok sets options that this search left to their defaults."""
+    folder = shop.rename(shop.with_name("tiktok"))
+    (folder / "shop.inter").rename(folder / "tiktok.inter")
+    flags = [flag for flag in search_flags if not flag.startswith(("--dataset=", "--projection-hidden="))]
+    outcome = command("search", *flags, "--dataset", "tiktok", "--preset", "none", "--trials", 2)
+    assert outcome.status == 0, outcome.err
+    best = report_of("search/tiktok")["trials"][0]
+    flags = ["--config", "search/tiktok/best.yaml", "--device", "cpu", "--output", "run"]
+    outcome = command("train", *flags)
+    assert outcome.status == 0 and "preset tiktok: " in outcome.out
+    assert metrics(Path("run"))["valid"]["recall@20"] == best["value"]
+    trial = Path(f"search/tiktok/trials/{best['trial']:04d}/options.yaml")
+    assert all_but_of_this_machine(Path("run/config.yaml")) == all_but_of_this_machine(trial)
+
+
+def test_the_best_options_do_not_depend_on_a_preset_of_ones_own(searched, command, tmp_path):
+    best = searched("--trials", 2)["trials"][0]
+    others = {"mda": "abs_cos", "nlt": "none", "split_seed": 4, "seed": 3, "precision": "bf16", "topk": [7]}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(others))
+    flags = ["--device", "cpu", "--preset", tmp_path / "mine.yaml", "--output", "run"]
+    assert command("train", "--config", FOLDER / "best.yaml", *flags).status == 0
+    trial = FOLDER / f"trials/{best['trial']:04d}/options.yaml"
+    assert all_but_of_this_machine(Path("run/config.yaml")) == all_but_of_this_machine(trial)
+
+
 def test_the_best_options_say_how_they_were_found(searched):
     report = searched("--trials", 3)
     best, start = report["trials"][0], next(row for row in report["trials"] if row["is_preset"])
@@ -110,7 +142,24 @@ def test_what_is_given_is_not_searched(searching):
     report = report_of()
     assert list(report["space"]) == ["msa_weight"] and report["fixed"]["learning_rate"] == 0.02
     options = yaml.safe_load((FOLDER / "best.yaml").read_text())
-    assert (options["learning_rate"], options["msa"]) == (0.02, "cosine"), "written although they are the defaults"
+    assert (options["learning_rate"], options["msa"]) == (0.02, "cosine")
+
+
+def test_lightgcn_is_searched_for_what_has_an_effect_on_it(command, shop, search_flags):
+    Path("own.yaml").write_text("n_layers: [1, 2]\nmda: [fro, row_l2]\nmsa: [cosine, infonce]\n")
+    flags = [*search_flags, "--model", "lightgcn", "--trials", 2]
+    outcome = command("search", *flags, "--space", "own.yaml")
+    assert outcome.status == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert "searched: n_layers" in lines and "not searched, as they have no effect on lightgcn: mda, msa" in lines
+    assert set(report_of()["space"]) == {"n_layers"}
+
+
+def test_lightgcn_has_nothing_to_search(command, shop, search_flags, refused):
+    Path("own.yaml").write_text("mda: [fro, row_l2]\n")
+    outcome = command("search", *search_flags, "--model", "lightgcn", "--space", "own.yaml")
+    refused(outcome, "own.yaml: nothing to search; mda have no effect on lightgcn")
+    assert not Path("search").exists()
 
 
 def test_a_preset_outside_the_space(searching):
@@ -166,22 +215,88 @@ def test_one_that_diverges_is_recorded_and_the_search_goes_on(searching, tmp_pat
     assert failed and len(rows) == 5
     for row in rows:
         assert row["state"] == ("failed" if row in failed else "complete")
-    assert "epoch 1, step " in failed[0]["reason"] and "loss part" in failed[0]["reason"]
+    assert re.fullmatch(r"epoch 1, step \d+: loss part '\w+' is (nan|-?inf)", failed[0]["reason"])
     assert f"- Trial {failed[0]['trial']} failed: epoch 1" in (FOLDER / "trials.md").read_text()
     assert f"trial {failed[0]['trial']}: failed: epoch 1" in outcome.out
     assert not list(FOLDER.rglob("*.safetensors"))
 
 
-@pytest.mark.parametrize("error", [TrainingError("too\nhot"), torch.OutOfMemoryError("too large")])
-def test_all_of_them_fail(searching, monkeypatch, error):
+@pytest.mark.parametrize(
+    "error, reason",
+    [
+        (TrainingError("too\nhot"), "too hot"),
+        (torch.OutOfMemoryError("too large\nmore"), "out of memory (too large)"),
+        (MemoryError(), "out of memory (MemoryError)"),
+    ],
+)
+def test_all_of_them_fail(searching, monkeypatch, error, reason):
     def fails(self, *batch):
         raise error
 
     monkeypatch.setattr(MDE, "loss_parts", fails)
     outcome = searching("--trials", 2)
     assert outcome.status == 0 and "no trial is complete yet" in outcome.out
-    assert [row["reason"] for row in report_of()["trials"]] == [" ".join(str(error).split())] * 2
+    assert [row["reason"] for row in report_of()["trials"]] == [reason] * 2
     assert not (FOLDER / "best.yaml").exists()
+
+
+def test_one_that_needs_more_memory_than_there_is(command, shop, tmp_path):
+    (tmp_path / "space.yaml").write_text("embedding_size: [64, 100000000000]\n")
+    flags = [flag for flag in FLAGS if not flag.startswith("--embedding-size=")]
+    flags += ["--space", tmp_path / "space.yaml", "--trials", 5]
+    outcome = command("search", *flags)
+    assert (outcome.status, outcome.err) == (0, "")
+    rows = report_of()["trials"]
+    failed = [row for row in rows if row["parameters"]["embedding_size"] > 64]
+    assert failed and len(rows) == 5
+    assert [row for row in rows if row["state"] == "failed"] == failed
+    assert all("out of memory (" in row["reason"] and "can't allocate memory" in row["reason"] for row in failed)
+
+
+def test_another_error_is_not_recorded_as_a_lack_of_memory(searching, monkeypatch):
+    def fails(self, *batch):
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(MDE, "loss_parts", fails)
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        searching("--trials", 2)
+
+
+def test_one_that_the_dataset_has_no_model_for(searching, tmp_path):
+    (tmp_path / "space.yaml").write_text("blend_weights: ['', '0.1,0.2,0.7']\n")
+    outcome = searching("--trials", 5, "--item-graph", "blend")
+    assert (outcome.status, outcome.err) == (0, "")
+    rows = report_of()["trials"]
+    reasons = {row["reason"] for row in rows if row["parameters"]["blend_weights"]}
+    assert reasons == {"blend_weights: 3 weights for 2 modalities (image, text)"} and len(rows) == 5
+    assert all(row["state"] == "complete" for row in rows if not row["parameters"]["blend_weights"])
+
+
+def enqueue(point: dict) -> None:
+    """As docs/search.md says."""
+    optuna.load_study(study_name="search", storage=f"sqlite:///{FOLDER}/study.db").enqueue_trial(point)
+
+
+@pytest.mark.parametrize(
+    "point, said",
+    [
+        ({"msa": "nonsense"}, "msa: nonsense is not one of cosine, infonce"),
+        ({"learning_rate": -1}, "learning_rate: -1.0 must be greater than 0"),
+        ({"n_layers": 3}, "n_layers is not searched; choose from learning_rate, msa_weight, msa"),
+    ],
+)
+def test_a_point_of_ones_own_that_cannot_be_trained(searching, point, said):
+    assert searching("--trials", 1).status == 0
+    enqueue(point)
+    enqueue({"msa": "infonce"})
+    outcome = searching("--trials", 3)
+    assert (outcome.status, outcome.err) == (0, "")
+    rows = {row["trial"]: row for row in report_of()["trials"]}
+    assert rows[1]["state"] == "failed" and rows[1]["reason"] == f"the enqueued point: {said}"
+    assert f"trial 1: failed: the enqueued point: {said}; best is trial 0" in outcome.out
+    assert f"- Trial 1 failed: the enqueued point: {said}" in (FOLDER / "trials.md").read_text()
+    assert rows[2]["state"] == "complete" and rows[2]["parameters"]["msa"] == "infonce"
+    assert searching("--trials", 4).status == 0 and len(report_of()["trials"]) == 4
 
 
 def test_one_that_falls_behind_is_pruned(searching, monkeypatch):
@@ -289,6 +404,8 @@ def test_few_trials_have_no_importances(searched, picture):
         (["--trials", "0"], ["--trials", "0 is not 1 or more"]),
         (["--jobs", "-1"], ["--jobs"]),
         (["--jobs", "two"], ["--jobs", "two is not 1 or more"]),
+        (["--sampler-seed", "-1"], ["--sampler-seed", "-1 is not a whole number of 0 or more"]),
+        (["--sampler-seed", "two"], ["--sampler-seed", "two is not a whole number of 0 or more"]),
         (["--timeout", "soon"], ["--timeout", "soon is not a time; write 90s, 5m, 8h or 2d"]),
         (["--pruner", "best"], ["--pruner", "median"]),
         (["--space", "nowhere.yaml"], ["nowhere.yaml: cannot be read"]),

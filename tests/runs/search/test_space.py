@@ -6,17 +6,17 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from mde_fast.config import Config, make_config
 from mde_fast.errors import InputError
 from mde_fast.presets import find_preset, preset_names
-from mde_fast.search.space import DEFAULT_SPACE, describe, point_of, read_space, to_options
+from mde_fast.search.space import DEFAULT_SPACE, check_point, describe, point_of, read_space, to_options
 
 
 @pytest.fixture
 def read(tmp_path):
-    """read(text, given) -> the space of a YAML text, and what was left out."""
+    """read(text, given, model) -> the space of a YAML text, and what was left out."""
 
-    def read(text: str, given=()):
+    def read(text: str, *arguments):
         path = tmp_path / "mine.yaml"
         path.write_text(text)
-        return read_space(path, given)
+        return read_space(path, *arguments)
 
     return read
 
@@ -27,7 +27,7 @@ def ends(values) -> list:
 
 def test_the_one_of_the_package():
     space, left_out = read_space(DEFAULT_SPACE)
-    assert left_out == []
+    assert left_out == {}
     assert {"mda_weight", "msa_weight", "reg_weight", "learning_rate", "input_scale"} <= set(space)
     assert {"mda", "msa", "nlt_detach", "layer_combine", "fusion", "item_graph", "preference_init"} <= set(space)
     for name, values in space.items():
@@ -68,7 +68,52 @@ def test_lists(read):
 
 def test_what_is_given_is_left_out(read):
     space, left_out = read("mda: [fro, row_l2]\nlambda: {low: 0, high: 1}\n", {"reg_weight": 1})
-    assert list(space) == ["mda"] and left_out == ["reg_weight"]
+    assert list(space) == ["mda"] and left_out == {"are given": ["reg_weight"]}
+
+
+def test_what_has_no_effect_on_lightgcn_is_left_out():
+    everything, _ = read_space(DEFAULT_SPACE)
+    space, left_out = read_space(DEFAULT_SPACE, {"modality_losses": False}, "lightgcn")
+    assert list(space) == ["learning_rate", "reg_weight"]
+    given, without_effect = left_out["are given"], left_out["have no effect on lightgcn"]
+    assert given == ["modality_losses"] and {"mda", "msa", "mda_weight", "input_scale"} < set(without_effect)
+    assert {*space, *given, *without_effect} == set(everything)
+
+
+def test_what_lightgcn_uses_is_searched(read):
+    text = "embedding_size: [8, 16]\nn_layers: [1, 2]\nlambda: [0, 1]\nlr: [1, 2]\nbatch_size: [8, 16]\nuser_k: [5, 9]"
+    space, left_out = read(text, (), "lightgcn")
+    assert list(space) == ["embedding_size", "n_layers", "reg_weight", "learning_rate", "train_batch_size"]
+    assert left_out == {"have no effect on lightgcn": ["user_k"]}
+
+
+def test_points_that_can_be_trained(read):
+    space, _ = read("lr: {low: 1e-3, high: 0.1, log: true}\nknn_k: {low: 5, high: 9}\nmda: [fro, row_l2]\n")
+    check_point({}, space)
+    check_point({"learning_rate": 0.01, "knn_k": 7, "mda": "fro"}, space)
+    check_point({"learning_rate": 0.5, "knn_k": 20}, space)
+
+
+@pytest.mark.parametrize(
+    "point, said",
+    [
+        ({"mda": "nonsense"}, "mda: nonsense is not one of fro, row_l2"),
+        ({"mda": ["fro"]}, "mda: ['fro'] is not one of fro, row_l2"),
+        ({"mda": "fro", "n_layers": 3}, "n_layers is not searched; choose from learning_rate, knn_k, mda_weight, mda"),
+        ({"learning_rate": -1}, "learning_rate: -1.0 must be greater than 0"),
+        ({"learning_rate": "fast"}, "learning_rate=fast: needs a number"),
+        ({"learning_rate": None}, "learning_rate=None: needs a number"),
+        ({"knn_k": 7.5}, "knn_k=7.5: needs a whole number"),
+        ({"knn_k": [7]}, "knn_k: [7] is a list within a list"),
+        ({"mda_weight": 0}, "mda_weight: 0 must be greater than 0, the scale is logarithmic"),
+    ],
+)
+def test_points_that_cannot_be_trained(read, point, said):
+    ranges = "learning_rate: {low: 1e-3, high: 0.1}\nknn_k: {low: 5, high: 9}\n"
+    space, _ = read(ranges + "mda_weight: {low: 1e-3, high: 1, log: true}\nmda: [fro, row_l2]\n")
+    with pytest.raises(InputError) as caught:
+        check_point(point, space)
+    assert str(caught.value).startswith(f"the enqueued point: {said}")
 
 
 def test_a_configuration_as_a_point(read):
@@ -117,3 +162,9 @@ def test_mistakes(read, text, said):
 def test_nothing_left(read):
     with pytest.raises(InputError, match="nothing to search; mda are given"):
         read("mda: [fro, row_l2]", {"mda"})
+
+
+def test_nothing_left_for_lightgcn(read):
+    said = "nothing to search; mda, msa have no effect on lightgcn; n_layers are given"
+    with pytest.raises(InputError, match=said):
+        read("mda: [fro, row_l2]\nn_layers: [1, 2]\nmsa: [cosine, infonce]", {"n_layers"}, "lightgcn")

@@ -126,6 +126,36 @@ def test_killed_while_it_was_put_back(study, monkeypatch, step):
     assert two.begin(100).trial.params == PRESET
 
 
+def test_an_enqueued_point_is_next_and_what_it_leaves_out_is_proposed(study):
+    one = study()
+    finish(one, [0.1])
+    one.study.enqueue_trial({"mda": "abs_cos"})
+    running = one.begin(100)
+    assert running.problem is None and running.trial.params["mda"] == "abs_cos"
+    assert 0.001 <= running.trial.params["learning_rate"] <= 1
+
+
+def test_an_enqueued_point_that_cannot_be_trained(study):
+    one = study()
+    finish(one, [0.1])
+    one.study.enqueue_trial({"mda": "nonsense", "learning_rate": 0.1})
+    running = one.begin(100)
+    assert running.problem == "the enqueued point: mda: nonsense is not one of fro, abs_cos"
+    one.end(running, TrialState.FAIL, running.problem)
+    assert one.begin(100).problem is None
+    states = [trial.state for trial in one.trials()]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING], "it is not in line again"
+
+
+def test_an_enqueued_point_that_killed_a_process(study):
+    """Whatever became of it then, it is looked at again and found to be wrong."""
+    one = study()
+    finish(one, [0.1])
+    one.study.enqueue_trial({"mda": "nonsense"})
+    one.study.ask()
+    assert "nonsense" in study().begin(100).problem
+
+
 def test_a_failure_is_not_tried_again(study):
     one = study()
     running = one.begin(100)
