@@ -54,7 +54,7 @@ benchmark() { # NAME SECONDS OPTIONS...
         ${data:+--data-dir "$data"} --benchmark-json "$out/$name.json" "$@"
     [ -s "$out/$name.json" ] && results+=("$out/$name.json")
 }
-benchmark model 90 --dataset clothing,baby
+benchmark model 90 --dataset clothing
 benchmark products 65 --edges 100000,1000000,10000000,100000000 --no-compile
 benchmark operators 30 --dataset clothing
 benchmark accelerate 30 --dataset clothing --edges ""
