@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from .config import OPTIONS, TYPES, convert, default_of, read_yaml, resolve_key
+from .data.reading import first_line
 from .errors import InputError
 from .memory import is_out_of_memory
 from .presets import preset_names
@@ -133,9 +134,8 @@ def run_command(main: Callable[[list[str]], int | None], *, level: int = logging
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        first_line = (str(error).splitlines() or ["MemoryError"])[0]
         print(
-            f"error: out of memory ({first_line}); what was saved goes on with --resume, "
+            f"error: out of memory ({first_line(error)}); what was saved goes on with --resume, "
             "use --device cpu, --precision bf16 or a smaller train_batch_size, embedding_size or projection_hidden",
             file=sys.stderr,
         )

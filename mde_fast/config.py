@@ -235,13 +235,17 @@ def default_of(name: str) -> Any:
     return entry.default if entry.default is not MISSING else entry.default_factory()
 
 
+def _named_by(key: str) -> str | None:
+    return KEYS.get(key.lower().replace("-", "_"))
+
+
 def resolve_key(key: str, origin: str) -> str:
     """The option that a YAML key or a flag means.
 
     Raises:
         InputError: there is none; the message names the nearest.
     """
-    name = KEYS.get(key.lower().replace("-", "_"))
+    name = _named_by(key)
     if name is None:
         near = difflib.get_close_matches(key.lower().replace("-", "_"), KEYS, n=1)
         hint = f"did you mean {KEYS[near[0]]}?" if near else "see --help for all options"
@@ -340,7 +344,7 @@ def read_yaml(path: str | Path, decided: Container[str] = ()) -> tuple[dict[str,
             feature_files[MMREC_FEATURE_FILES[key]] = str(value)
         elif key in MMREC_ONLY:
             passed_over.append(key)
-        elif KEYS.get(key.lower().replace("-", "_")) not in decided:
+        elif _named_by(key) not in decided:
             name, value = _option_of(key, value, str(path))
             if options.get(name, value) != value:
                 raise InputError(f"{path}: {key} sets {name} to another value than the key before; keep one of the two")

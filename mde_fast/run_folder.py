@@ -41,6 +41,12 @@ def fixed_options(config: Config) -> dict[str, Any]:
     return json.loads(json.dumps(kept))
 
 
+def what_changed(then: dict[str, Any], now: dict[str, Any]) -> str:
+    """What is not as it was, for a message; an entry that was not kept then is passed over."""
+    changed = [name for name in now if then.get(name, now[name]) != now[name]]
+    return "; ".join(f"{name} was {then[name]}, is {now[name]}" for name in changed)
+
+
 class RunFolder:
     """Reads and writes the files of one run."""
 
@@ -175,12 +181,11 @@ class RunFolder:
 
     def require_unchanged(self, state: dict[str, Any], config: Config) -> None:
         """Refuse a configuration that is not the one a checkpoint's state was trained with."""
-        then, now = state.get("options", {}), fixed_options(config)
-        changed = [f"{name} was {then[name]}, is {now[name]}" for name in now if then.get(name, now[name]) != now[name]]
+        changed = what_changed(state.get("options", {}), fixed_options(config))
         if changed:
             raise InputError(
-                f"{self.path}/config.yaml: was edited after training ({'; '.join(changed)}); restore it, or train anew "
-                "with the new values"
+                f"{self.path}/config.yaml: was edited after training ({changed}); restore it, or train anew with the "
+                "new values"
             )
 
     @contextmanager

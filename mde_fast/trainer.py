@@ -25,7 +25,7 @@ from .errors import InputError
 from .evaluation import Evaluator
 from .kernels import NegativeTable, random_bits
 from .kernels.dispatch import use_reference
-from .run_folder import RunFolder, fixed_options
+from .run_folder import RunFolder, fixed_options, what_changed
 from .training_step import CapturedStep, TrainingStep
 
 logger = logging.getLogger("mde_fast")
@@ -234,10 +234,9 @@ class Trainer:
         self.run.require_unchanged(state, self.config)
         self.progress = Progress(**{name: state[name] for name in vars(self.progress)})
         logger.info("%s: %d epochs and %d steps are done", self.run.path, self.progress.epoch, self.progress.step)
-        then, now = state.get("made_on", {}), self._made_on()
-        changed = [f"{name} was {then[name]}, is {now[name]}" for name in now if then.get(name, now[name]) != now[name]]
+        changed = what_changed(state.get("made_on", {}), self._made_on())
         if changed:
-            logger.warning("not the same bits from here on as without a stop: %s", "; ".join(changed))
+            logger.warning("not the same bits from here on as without a stop: %s", changed)
         self.model.load_state_dict(without_prefix(tensors, "model."))
         optimizer = self.optimizer.state_dict()
         optimizer["state"] = {}

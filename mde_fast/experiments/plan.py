@@ -9,8 +9,7 @@ from typing import Any
 
 from ..config import Config
 from ..errors import InputError
-from ..run_folder import RunFolder
-from ..runs import RESUMABLE_CHANGES
+from ..run_folder import RESUMABLE_CHANGES, RunFolder
 from ..trainer import is_over
 from .rows import EXPERIMENTS, REFERENCE, row_config
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from ..assemble import graph_folder, make_dataset, make_device, make_model
 from ..config import Config, with_options
 from ..data.dataset import InteractionDataset
+from ..data.reading import first_line
 from ..errors import InputError
 from ..graphs.cache import GraphsInMemory
 from ..memory import is_out_of_memory
@@ -148,8 +149,7 @@ class Search:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            first_line = (str(error).splitlines() or ["MemoryError"])[0]
-            study.end(running, TrialState.FAIL, f"out of memory ({first_line})")
+            study.end(running, TrialState.FAIL, f"out of memory ({first_line(error)})")
         except TimeIsUp:
             logger.info("trial %s: the time is up; the same command goes on with it", running.trial.number)
             return False
