@@ -179,7 +179,8 @@ def _draw_steps(axes, steps: list[dict]) -> None:
     for info in steps:
         for precision, suffix in (("float32", ""), ("bf16", " bf16")):
             floor = info["ms"][f"towers alone{suffix}"]["median"]
-            labels.append(f"{info['dataset']}\n{precision}")
+            data = [] if info["data"] == "real" else f"({info['data']})".split()
+            labels.append("\n".join([info["dataset"], precision, *data]))
             floors.append(floor)
             rests.append(info["ms"][f"mde_fast{suffix}"]["median"] - floor)
     axes.bar(labels, floors, color="tab:grey", label="towers (library products)")
