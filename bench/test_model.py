@@ -170,7 +170,5 @@ def test_negatives(benchmark, dataset, device, seconds):
 
     variants = {"mde_fast": lambda: sample_negatives(table, users), "numpy rejection": numpy_rejection}
     timings = interleave(variants, device, seconds=seconds)
-    benchmark.extra_info.update(
-        dataset=dataset.name, ms={name: timing.as_dict() for name, timing in timings.items()}
-    )
+    benchmark.extra_info.update(dataset=dataset.name, ms={name: timing.as_dict() for name, timing in timings.items()})
     benchmark.pedantic(synchronised(variants["mde_fast"], device), rounds=5)

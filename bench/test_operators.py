@@ -102,9 +102,7 @@ def test_node_losses(benchmark, sizes, device, seconds, compiled):
 
 def test_bpr(benchmark, sizes, device, seconds, compiled):
     h_users, h_items, table = (rows(count, device) for count in (*sizes, sizes[0]))
-    user_logits, item_logits = (
-        torch.randn(count, MODALITIES, device=device, requires_grad=True) for count in sizes
-    )
+    user_logits, item_logits = (torch.randn(count, MODALITIES, device=device, requires_grad=True) for count in sizes)
     users, positives, negatives = (
         torch.randint(count, (BATCH,), device=device) for count in (sizes[0], sizes[1], sizes[1])
     )

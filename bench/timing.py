@@ -76,9 +76,7 @@ def interleave(
         for name in waiting:
             samples[name].append(milliseconds(variants[name], device, repeat[name]))
         waiting = [
-            name
-            for name in waiting
-            if len(samples[name]) < min_rounds or sum(samples[name]) * repeat[name] < share
+            name for name in waiting if len(samples[name]) < min_rounds or sum(samples[name]) * repeat[name] < share
         ]
     result = {}
     for name, values in samples.items():

@@ -103,9 +103,7 @@ class Config:
     user_column: str | None = option(None, "user column of a table", group=DATA, aliases=("USER_ID_FIELD",))
     item_column: str | None = option(None, "item column of a table", group=DATA, aliases=("ITEM_ID_FIELD",))
     time_column: str | None = option(None, "timestamp column of a table", group=DATA, aliases=("TIME_FIELD",))
-    split_column: str | None = option(
-        None, "split column of a table", group=DATA, aliases=("inter_splitting_label",)
-    )
+    split_column: str | None = option(None, "split column of a table", group=DATA, aliases=("inter_splitting_label",))
     cache_dir: str | None = option(
         None, "where finished graphs are kept; default: the user's cache; 'none' keeps nothing", group=DATA
     )
@@ -148,7 +146,9 @@ class Config:
         choices=("concat", "sum"),
     )
     fusion_nodes: str = option(
-        "all", "whose modalities are weighted: all nodes (the paper) or users (DRAGON)", group=MODEL,
+        "all",
+        "whose modalities are weighted: all nodes (the paper) or users (DRAGON)",
+        group=MODEL,
         choices=("all", "users"),
     )
     preference_init: str = option(
@@ -166,10 +166,12 @@ class Config:
         "row_l2", "form of eq. 6 (arrangement inferred)", group=MODEL, choices=("row_l2", "fro", "abs_cos")
     )
     msa: str = option("cosine", "form of eq. 7 (our choice)", group=MODEL, choices=("cosine", "infonce"))
-    mda_weight: float = option(0.01, "a, coefficient of MDA; 0 leaves it out", group=MODEL, aliases=("a",),
-                               check=_at_least(0))
-    msa_weight: float = option(0.01, "b, coefficient of MSA; 0 leaves it out", group=MODEL, aliases=("b",),
-                               check=_at_least(0))
+    mda_weight: float = option(
+        0.01, "a, coefficient of MDA; 0 leaves it out", group=MODEL, aliases=("a",), check=_at_least(0)
+    )
+    msa_weight: float = option(
+        0.01, "b, coefficient of MSA; 0 leaves it out", group=MODEL, aliases=("b",), check=_at_least(0)
+    )
     temperature: float = option(0.2, "tau of infonce", group=MODEL, aliases=("tau",), check=_positive)
     reg_weight: float = option(0.001, "lambda of eq. 11", group=MODEL, aliases=("lambda",), check=_at_least(0))
     modality_losses: bool = option(True, "eq. 10: BPR of each modality beside the fused one", group=MODEL)
@@ -178,8 +180,9 @@ class Config:
     stopping_step: int = option(
         20, "stop after this many evaluations without improvement", group=TRAINING, check=_at_least(1)
     )
-    train_batch_size: int = option(2048, "triples in a step", group=TRAINING, aliases=("batch_size",),
-                                   check=_at_least(1))
+    train_batch_size: int = option(
+        2048, "triples in a step", group=TRAINING, aliases=("batch_size",), check=_at_least(1)
+    )
     learning_rate: float = option(0.0001, "of Adam", group=TRAINING, aliases=("lr",), check=_positive)
     seed: int = option(999, "of everything that is drawn", group=TRAINING, check=_check_seed)
     device: str = option("auto", "auto, cpu, cuda or cuda:N", group=TRAINING)
@@ -214,11 +217,7 @@ def _show(value: Any) -> str:
 
 # Keys of MMRec's own files that mean nothing here, or are fixed: read and passed over, with a line that says so.
 MMREC_ONLY = frozenset(
-    "gpu_id use_gpu filter_out_cod_start_users is_multimodal_model checkpoint_dir save_recommended_topk recommend_topk "
-    "weight_decay req_training learner learning_rate_scheduler eval_step training_neg_sample_num use_neg_sampling "
-    "use_full_sampling NEG_PREFIX field_separator metrics eval_batch_size use_raw_features max_txt_len max_img_size "
-    "vocab_size type_vocab_size hidden_size pad_token_id max_position_embeddings layer_norm_eps hidden_dropout_prob "
-    "end2end hyper_parameters inter_file_name user_graph_dict_file n_mm_layers aggr_mode".split()
+    ["gpu_id", "use_gpu", "filter_out_cod_start_users", "is_multimodal_model", "checkpoint_dir", "save_recommended_topk", "recommend_topk", "weight_decay", "req_training", "learner", "learning_rate_scheduler", "eval_step", "training_neg_sample_num", "use_neg_sampling", "use_full_sampling", "NEG_PREFIX", "field_separator", "metrics", "eval_batch_size", "use_raw_features", "max_txt_len", "max_img_size", "vocab_size", "type_vocab_size", "hidden_size", "pad_token_id", "max_position_embeddings", "layer_norm_eps", "hidden_dropout_prob", "end2end", "hyper_parameters", "inter_file_name", "user_graph_dict_file", "n_mm_layers", "aggr_mode"]
 )
 MMREC_COLUMN_TYPE = re.compile(r":(token|float)(_seq)?$")  # written behind a column's name
 MMREC_FEATURE_FILES = {"vision_feature_file": "image", "text_feature_file": "text"}

@@ -65,12 +65,8 @@ class Trainer:
         self.device = next(model.parameters()).device
         # The reference looks at values on the CPU, which a graph cannot hold.
         captured = self.device.type == "cuda" and config.cuda_graph and not use_reference(self.device)
-        self.optimizer = torch.optim.Adam(
-            model.parameters(), lr=config.learning_rate, fused=True, capturable=captured
-        )
-        self.evaluator = Evaluator(
-            dataset, (*config.topk, int(config.valid_metric.partition("@")[2])), self.device
-        )
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True, capturable=captured)
+        self.evaluator = Evaluator(dataset, (*config.topk, int(config.valid_metric.partition("@")[2])), self.device)
         self.generator = torch.Generator(self.device).manual_seed(config.seed)
         self.users = torch.from_numpy(dataset.train.users).to(self.device)
         self.items = torch.from_numpy(dataset.train.items).to(self.device)

@@ -23,9 +23,7 @@ def tiny_dataset(
     Every split has an interaction, the last item is held out for somebody, and no pair is in two splits.
     """
     rng = np.random.default_rng(seed)
-    pairs = [
-        (user, item) for user in range(1, num_users) for item in range(num_items - 1) if rng.random() < density
-    ]
+    pairs = [(user, item) for user in range(1, num_users) for item in range(num_items - 1) if rng.random() < density]
     part = rng.choice(3, size=len(pairs), p=(0.6, 0.2, 0.2))
     part[:3] = 0, 1, 2
     splits = {name: [pair for pair, own in zip(pairs, part) if own == number] for number, name in enumerate(PARTS)}
@@ -36,7 +34,6 @@ def tiny_dataset(
         num_users=num_users,
         num_items=num_items,
         features={
-            name: rng.standard_normal((num_items, width)).astype(np.float32)
-            for name, width in zip(modalities, WIDTHS)
+            name: rng.standard_normal((num_items, width)).astype(np.float32) for name, width in zip(modalities, WIDTHS)
         },
     )

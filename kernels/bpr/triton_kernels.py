@@ -243,9 +243,7 @@ def bpr_backward_kernel(
     else:
         other_rows = tl.load(positives_ptr + triple, mask=exists, other=0).to(tl.int64)
         negative_rows = tl.load(negatives_ptr + triple, mask=exists, other=0).to(tl.int64)
-        negative_weight = load_preferences(
-            other_logits_ptr, negative_rows, exists, HAS_OTHER_LOGITS, M, BLOCK_M, ACC
-        )
+        negative_weight = load_preferences(other_logits_ptr, negative_rows, exists, HAS_OTHER_LOGITS, M, BLOCK_M, ACC)
     other_weight = load_preferences(other_logits_ptr, other_rows, exists, HAS_OTHER_LOGITS, M, BLOCK_M, ACC)
 
     # A block of one row, so that it broadcasts over the entries.

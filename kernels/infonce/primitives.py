@@ -21,9 +21,7 @@ def _backward_launcher():
     return infonce_backward_triton
 
 
-def _forward_fake(
-    unit: Tensor, weight: Tensor, nodes: Tensor, temperature: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def _forward_fake(unit: Tensor, weight: Tensor, nodes: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
     batch, modalities, _ = unit.shape
     dtype = accumulation_dtype(unit.dtype)
     return (

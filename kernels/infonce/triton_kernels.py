@@ -116,9 +116,7 @@ def infonce_forward_kernel(
         columns = first + tl.arange(0, BLOCK_K).to(tl.int64)
         others = tl.load(nodes_ptr + columns, mask=columns < batch, other=0)
         is_alternative = (nodes[:, None] != others[None, :]) & (columns < batch)[None, :]
-        logits = tile_logits(
-            unit_ptr, rows, columns, query, key, batch, M, D, SCALE, BLOCK_N, BLOCK_K, BLOCK_D, ACC
-        )
+        logits = tile_logits(unit_ptr, rows, columns, query, key, batch, M, D, SCALE, BLOCK_N, BLOCK_K, BLOCK_D, ACC)
         logits = tl.where(is_alternative, logits, -float("inf"))
         before = largest
         largest = tl.maximum(before, tl.max(logits, axis=1))

@@ -112,9 +112,7 @@ def node_losses_backward_cpu(
     return grad_h, _grad_logits(grad_w, preference_logits, free_logits, w_dif)
 
 
-def _grad_logits(
-    grad_w: Tensor, preference_logits: Tensor | None, free_logits: Tensor | None, w_dif: Tensor
-) -> Tensor:
+def _grad_logits(grad_w: Tensor, preference_logits: Tensor | None, free_logits: Tensor | None, w_dif: Tensor) -> Tensor:
     """The gradient of w_dif carried on to its logits; (0,) without any."""
     if preference_logits is not None:
         alpha = torch.softmax(preference_logits, dim=1)

@@ -20,8 +20,7 @@ from .split import PARTS, SplitRule
 
 # In letters and digits only, the likeliest first.
 SPELLINGS = {
-    "user": "user userid uid reviewer reviewerid customer customerid client clientid visitor visitorid member "
-    "memberid",
+    "user": "user userid uid reviewer reviewerid customer customerid client clientid visitor visitorid member memberid",
     "item": "item itemid iid product productid asin parentasin sku movie movieid track trackid song songid video "
     "videoid article articleid book bookid business businessid poi poiid",
     "time": "timestamp time date datetime ts unixreviewtime createdat",
@@ -117,9 +116,7 @@ def split_pairs(
     return rule.apply(pairs, times), (f"split: none in {file.path.name}; made one: {rule}",)
 
 
-def _split_by_label(
-    pairs: Split, name: str, column: pa.ChunkedArray, at: Callable[[int], str]
-) -> dict[str, Split]:
+def _split_by_label(pairs: Split, name: str, column: pa.ChunkedArray, at: Callable[[int], str]) -> dict[str, Split]:
     """Pairs of each split, by a column called ``name`` of the words train, valid, test, or 0, 1, 2."""
     try:
         encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()

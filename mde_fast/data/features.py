@@ -149,7 +149,7 @@ def _read_parquet(path: Path, item_ids: np.ndarray, columns: ColumnNames) -> np.
     key = file.header.index(columns.item) if columns.item in file.header else find_spelling(file.header, "item")
     if key is None:
         raise InputError(f"{path}: no item column found among: {listed(file.header)}; name it with --item-column")
-    table = file.read({position: None for position in range(len(file.header))})
+    table = file.read(dict.fromkeys(range(len(file.header))))
     rows = _match(table.pop(key), item_ids, file)
     lists = [position for position in table if _is_list(table[position].type)]
     if len(lists) == 1:

@@ -114,9 +114,7 @@ def disagreements(inspection: Inspection, k: int) -> dict[str, list[dict[str, An
                 "item": ids[row],
                 "degree": int(items.degree[row]),
                 "cosine": float(items.cosine[row, column]),
-                "preference": {
-                    name: float(items.preference[row, m]) for m, name in enumerate(inspection.modalities)
-                },
+                "preference": {name: float(items.preference[row, m]) for m, name in enumerate(inspection.modalities)},
             }
             for row in lowest
         ]

@@ -62,9 +62,7 @@ class MDE(nn.Module):
         self.part_names = ("bpr", *(f"bpr_{name}" for name in features), "mda", "msa", "regulariser")
 
     @classmethod
-    def from_dataset(
-        cls, config: Config, dataset: InteractionDataset, device: torch.device, cache: GraphCache
-    ) -> MDE:
+    def from_dataset(cls, config: Config, dataset: InteractionDataset, device: torch.device, cache: GraphCache) -> MDE:
         """The model on a dataset's train interactions and features.
 
         Raises:
@@ -99,9 +97,7 @@ class MDE(nn.Module):
             inputs = normalize_rows(inputs, scale=config.input_scale)
         elif config.input_scale != 1:
             inputs = inputs * config.input_scale
-        layers = propagate(
-            graphs.user_item, inputs.flatten(1), layers=config.n_layers, combine=config.layer_combine
-        )
+        layers = propagate(graphs.user_item, inputs.flatten(1), layers=config.n_layers, combine=config.layer_combine)
         users, items = layers.split([self.num_users, self.num_items])
         users = spmm(graphs.user_user, users, residual=users)
         items = items.reshape(graphs.item_item.shape[0], -1)  # one row per item, or per item and modality

@@ -103,7 +103,7 @@ def reference_encode(
     adjacency[:num_users, num_users:] = torch.from_numpy(train).to(dtype)
     adjacency[num_users:, :num_users] = torch.from_numpy(train).to(dtype).T
     degrees = adjacency.sum(dim=1)
-    inverse_root = torch.where(degrees > 0, degrees ** -0.5, torch.zeros_like(degrees))
+    inverse_root = torch.where(degrees > 0, degrees**-0.5, torch.zeros_like(degrees))
     normalised = torch.diag(inverse_root) @ adjacency @ torch.diag(inverse_root)
 
     h_users, h_items = [], []

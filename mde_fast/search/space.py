@@ -23,9 +23,7 @@ EFFECTIVE = {"lightgcn": ("embedding_size", "n_layers", "reg_weight", "learning_
 Space = dict[str, BaseDistribution]
 
 
-def read_space(
-    path: str | Path, given: Container[str] = (), model: str = "mde"
-) -> tuple[Space, dict[str, list[str]]]:
+def read_space(path: str | Path, given: Container[str] = (), model: str = "mde") -> tuple[Space, dict[str, list[str]]]:
     """The search space of a YAML file: ``option: {low: 1, high: 9, log: true}`` or ``option: [value, value]``.
 
     Args:

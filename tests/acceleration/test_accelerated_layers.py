@@ -14,8 +14,8 @@ from mde_fast.errors import InputError
 from mde_fast.evaluation import Evaluator
 
 pytest.importorskip("torch_geometric", reason='PyTorch Geometric is not installed: pip install -e ".[interop]"')
-from torch_geometric.nn import GATConv, GCNConv, LGConv, LightGCN, MessagePassing  # noqa: E402
-from torch_geometric.utils import degree  # noqa: E402
+from torch_geometric.nn import GATConv, GCNConv, LGConv, LightGCN, MessagePassing
+from torch_geometric.utils import degree
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse")
 

@@ -83,7 +83,8 @@ def test_a_held_out_pair_that_is_a_training_one_too_is_noted(mmrec):
     dataset = load(mmrec("userID\titemID\tx_label\n0\t0\t0\n0\t1\t0\n0\t1\t1\n0\t2\t1\n0\t0\t2\n"))
     assert [len(split) for split in (dataset.train, dataset.valid, dataset.test)] == [2, 2, 1]
     assert [note.partition(";")[0] for note in dataset.notes] == [
-        "valid: 1 interactions are training ones too", "test: 1 interactions are training ones too"
+        "valid: 1 interactions are training ones too",
+        "test: 1 interactions are training ones too",
     ]
 
 

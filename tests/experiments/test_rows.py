@@ -5,6 +5,7 @@ import pytest
 from mde_fast.experiments.published import published_rows
 from mde_fast.experiments.rows import EXPERIMENTS, REFERENCE, ROWS, row_config
 
+
 @pytest.mark.parametrize("name", ROWS)
 def test_every_row_can_be_trained(name):
     common = {"learning_rate": 0.5, "mda_weight": 0.3}
@@ -46,8 +47,10 @@ def test_nothing_was_published_of_other_data():
     assert published_rows("table1", "tiktok") == published_rows("figure2", "baby") == []
 
 
-@pytest.mark.parametrize("experiment, rows", [("table1", {"DRAGON", "MDE", "LightGCN"}),
-                                              ("table2", {"w/o MDA", "w/o MSA", "w/o NLT", "MDE"})])
+@pytest.mark.parametrize(
+    "experiment, rows",
+    [("table1", {"DRAGON", "MDE", "LightGCN"}), ("table2", {"w/o MDA", "w/o MSA", "w/o NLT", "MDE"})],
+)
 def test_rows_stand_beside_their_published_ones(experiment, rows):
     published = {row["row"] for row in published_rows(experiment, "baby")}
     assert {ROWS[name].published for name in EXPERIMENTS[experiment].rows} == rows <= published

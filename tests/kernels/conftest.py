@@ -4,7 +4,6 @@ import os
 
 import pytest
 import torch
-
 from support import IMPLEMENTATIONS
 
 # The interpreter runs a kernel's programs one by one in Python: cases above this many numbers are left to real devices.

@@ -56,9 +56,7 @@ def _case(
         "user_table": (users, modalities, width),
     }
     names = ("h_users", "h_items", *OPTIONAL[optional])
-    tensors = {
-        name: random(*shapes[name], seed=seed, dtype=dtype, device=device) for seed, name in enumerate(names)
-    }
+    tensors = {name: random(*shapes[name], seed=seed, dtype=dtype, device=device) for seed, name in enumerate(names)}
     return partial(bpr, **(_triples(batch, users, items, device) | options)), tensors
 
 

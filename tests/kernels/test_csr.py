@@ -114,9 +114,7 @@ def test_from_edges(name):
     graph = SMALL_GRAPHS[name]()
     order = torch.randperm(graph.num_edges, generator=torch.Generator().manual_seed(0))
     values = None if graph.values is None else graph.values[order]
-    made = CSRGraph.from_edges(
-        graph.rows()[order], graph.columns[order], graph.shape, values, constant=graph.constant
-    )
+    made = CSRGraph.from_edges(graph.rows()[order], graph.columns[order], graph.shape, values, constant=graph.constant)
     assert made.num_edges == graph.num_edges, "repeated edges stay apart"
     torch.testing.assert_close(dense(made), dense(graph), rtol=0, atol=1e-15)
     places = list(zip(made.rows().tolist(), made.columns.tolist()))

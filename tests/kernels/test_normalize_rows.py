@@ -153,7 +153,7 @@ def _request(direction: str, dtype: str, target: str, width: int) -> Request:
     from mde_fast.kernels.normalize_rows.triton_kernels import NORM_EPS, accumulator, launch_sizes
 
     rows = ("x_ptr", "out_ptr") if direction == "forward" else ("grad_ptr", "out_ptr", "grad_x_ptr")
-    signature = {name: f"*{STORAGE[dtype]}" for name in rows}
+    signature = dict.fromkeys(rows, f"*{STORAGE[dtype]}")
     sizes = launch_sizes(width, getattr(torch, dtype))
     num_warps = sizes.pop("num_warps")
     return Request(

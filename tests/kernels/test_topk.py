@@ -56,9 +56,7 @@ def _check_exactly(implementation, user_vectors, item_vectors, k, users=None, se
 @pytest.mark.parametrize("k", (1, 2, 5, 29, 30, 31, 100))
 def test_ties_and_masks(any_implementation, device, k, with_seen):
     user_vectors, item_vectors = _integers(20, 4, seed=1, device=device), _integers(30, 4, seed=2, device=device)
-    _check_exactly(
-        any_implementation, user_vectors, item_vectors, k, seen=_seen(20, 30, device) if with_seen else None
-    )
+    _check_exactly(any_implementation, user_vectors, item_vectors, k, seen=_seen(20, 30, device) if with_seen else None)
 
 
 @pytest.mark.parametrize("limit", (1, 1000), ids=("tied", "mostly distinct"))
@@ -127,9 +125,7 @@ def test_nothing_to_rank(any_implementation, device, num_users, num_items):
     empty = csr([], [], (num_users, num_items)).to(device)
     for seen in (None, empty):
         with forced(any_implementation):
-            scores, items = topk(
-                random(num_users, 4, device=device), random(num_items, 4, device=device), 3, seen=seen
-            )
+            scores, items = topk(random(num_users, 4, device=device), random(num_items, 4, device=device), 3, seen=seen)
         assert scores.shape == items.shape == (num_users, min(3, num_items))
 
 

@@ -98,9 +98,7 @@ class Case:
     @property
     def parameters(self) -> dict[str, Tensor]:
         """The model's own numbers in float64, as leaves."""
-        return {
-            name: value.detach().double().requires_grad_() for name, value in self.model.named_parameters()
-        }
+        return {name: value.detach().double().requires_grad_() for name, value in self.model.named_parameters()}
 
 
 def _case(

@@ -18,8 +18,16 @@ from mde_fast.inspect.relations import degree_bins, equal_bins
 from mde_fast.run_folder import RunFolder
 from mde_fast.runs import rebuild_model
 
-WRITTEN = {"preferences.png", "cosine.png", "degree.png", "recall.png", "inspect.json", "inspect.md", "users.csv",
-           "items.csv"}
+WRITTEN = {
+    "preferences.png",
+    "cosine.png",
+    "degree.png",
+    "recall.png",
+    "inspect.json",
+    "inspect.md",
+    "users.csv",
+    "items.csv",
+}
 
 
 @pytest.fixture

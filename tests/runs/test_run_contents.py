@@ -157,5 +157,3 @@ def test_another_metric_and_other_cutoffs(trained):
     result = metrics(run)
     assert set(result["test"]) == {f"{name}@{k}" for name in ("recall", "precision", "map", "ndcg") for k in (1, 3, 7)}
     assert math.isclose(result["valid"]["recall@1"], result["valid"]["precision@1"])  # one held-out item per user
-
-

@@ -23,9 +23,7 @@ def test_in_the_middle_of_an_epoch(training, command, shop, at_step, number, fin
     at_step(2 * STEPS + 3, interrupt(number))
     outcome = training("--output", "run")
     assert outcome.status == 130
-    assert outcome.out.endswith(
-        "interrupted: everything is saved, continue with --resume run\nresults in run\n"
-    )
+    assert outcome.out.endswith("interrupted: everything is saved, continue with --resume run\nresults in run\n")
     run = Path("run")
     assert metrics(run)["status"] == "interrupted" and metrics(run)["epochs_run"] == len(epoch_rows(run)) == 2
     assert RunFolder(run).load_checkpoint("last")[0]["step"] == 3

@@ -4,9 +4,9 @@ import pytest
 
 pytest.importorskip("optuna", reason="the search needs Optuna: pip install 'mde_fast[search]'")
 
-from small_searches import FLAGS, FOLDER, PRESET, SPACE, report_of  # noqa: E402
+from small_searches import FLAGS, FOLDER, PRESET, SPACE, report_of
 
-import mde_fast.search.report  # noqa: E402
+import mde_fast.search.report
 
 
 @pytest.fixture(autouse=True)
