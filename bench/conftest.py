@@ -10,7 +10,7 @@ import torch
 
 import mde_fast
 from bench.graphs import REAL, real_graph, synthetic_graph
-from mde_fast.memory import keep_freed_memory
+from mde_fast.training.memory import keep_freed_memory
 
 
 def pytest_addoption(parser):

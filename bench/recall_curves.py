@@ -13,8 +13,8 @@ import os
 import tempfile
 from pathlib import Path
 
-from mde_fast.config import make_config
-from mde_fast.runs import start_run
+from mde_fast.runs.config import make_config
+from mde_fast.runs.life import start_run
 
 TOLERANCE = 5e-4  # of recall: about ten of Baby's 19,445 users moving one held-out item across the cut-off
 

@@ -14,7 +14,7 @@ from bench.timing import free_bytes
 from mde_fast.kernels import CSRGraph
 from mde_fast.kernels.propagate.reference import propagate_reference
 from mde_fast.kernels.spmm.reference import spmm_reference
-from mde_fast.training_step import TrainingStep
+from mde_fast.training.step import TrainingStep
 
 
 def combine_layers(product: Callable[[Tensor], Tensor], x: Tensor, layers: int) -> Tensor:

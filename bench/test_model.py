@@ -12,14 +12,14 @@ import torch
 
 from bench.rivals import compiled_step
 from bench.timing import interleave, synchronise, synchronised
-from mde_fast.assemble import make_model
-from mde_fast.config import make_config
 from mde_fast.data import load_dataset
 from mde_fast.data.dataset import InteractionDataset
-from mde_fast.evaluation import Evaluator
 from mde_fast.graphs import GraphCache, build_graphs
 from mde_fast.kernels import NegativeTable, random_bits, sample_negatives
-from mde_fast.training_step import CapturedStep, TrainingStep
+from mde_fast.ranking.evaluator import Evaluator
+from mde_fast.runs.assemble import make_model
+from mde_fast.runs.config import make_config
+from mde_fast.training.step import CapturedStep, TrainingStep
 
 NAMES = ("baby", "clothing")
 

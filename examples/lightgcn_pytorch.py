@@ -26,8 +26,8 @@ import mde_fast
 from mde_fast.data import InteractionDataset, Split, load_dataset
 from mde_fast.data.dataset import STAND_IN
 from mde_fast.errors import InputError
-from mde_fast.evaluation import Evaluator
 from mde_fast.kernels import NegativeTable, sample_negatives
+from mde_fast.ranking.evaluator import Evaluator
 
 CUTOFF = 20
 

@@ -7,11 +7,11 @@ import importlib
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "Recommender": ".recommender",
-    "Config": ".config",
-    "find_preset": ".presets",
-    "start_run": ".runs",
-    "resume_run": ".runs",
+    "Recommender": ".ranking.recommender",
+    "Config": ".runs.config",
+    "find_preset": ".runs.presets",
+    "start_run": ".runs.life",
+    "resume_run": ".runs.life",
     "accelerate": ".acceleration",
 }
 __all__ = [*_PUBLIC, "__version__"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import logging
 
-from .cli import make_parser, run_command
-from .config import convert
-from .evaluation import format_metrics
-from .runs import evaluate_run
+from .commands import make_parser, run_command
+from .ranking.evaluator import format_metrics
+from .runs.config import convert
+from .runs.life import evaluate_run
 
 
 def main(arguments: list[str]) -> None:

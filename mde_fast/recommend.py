@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .cli import make_parser, run_command
+from .commands import make_parser, run_command
 from .errors import InputError
-from .recommender import Recommender
+from .ranking.recommender import Recommender
 
 EPILOG = """examples:
   python -m mde_fast.recommend runs/baby --user 17 --k 10

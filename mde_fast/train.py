@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .cli import add_options, add_preset, collect_options, make_parser, normalise_flags, run_command
-from .config import default_of, make_config
+from .commands import add_options, add_preset, collect_options, make_parser, normalise_flags, run_command
 from .errors import InputError
-from .presets import find_preset
-from .runs import resume_run, start_run
+from .runs.config import default_of, make_config
+from .runs.life import resume_run, start_run
+from .runs.presets import find_preset
 
 EPILOG = """examples:
   python -m mde_fast.train --dataset clothing

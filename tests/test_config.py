@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
-from mde_fast.cli import add_options, collect_options, make_parser, normalise_flags
-from mde_fast.config import (
+from mde_fast.commands import add_options, collect_options, make_parser, normalise_flags
+from mde_fast.errors import InputError
+from mde_fast.runs.config import (
     KEYS,
     MMREC_ONLY,
     OPTIONS,
@@ -20,7 +21,6 @@ from mde_fast.config import (
     read_yaml,
     with_options,
 )
-from mde_fast.errors import InputError
 
 # As typed, and what it means. All differ from the defaults.
 VALUES = {

@@ -11,7 +11,7 @@ import torch
 from tiny import tiny_dataset
 
 from mde_fast.errors import InputError
-from mde_fast.evaluation import METRICS, Evaluator, average_metrics, format_metrics, ranked_metrics
+from mde_fast.ranking.evaluator import METRICS, Evaluator, average_metrics, format_metrics, ranked_metrics
 
 CUTOFFS = (1, 2, 5, 20)
 

@@ -6,7 +6,7 @@ import resource
 import pytest
 import torch
 
-from mde_fast.memory import keep_freed_memory
+from mde_fast.training.memory import keep_freed_memory
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")

@@ -10,10 +10,10 @@ import pytest
 import torch
 from tiny import tiny_dataset
 
-from mde_fast.assemble import make_model
-from mde_fast.config import make_config
 from mde_fast.kernels import NegativeTable, random_bits
-from mde_fast.training_step import CapturedStep, TrainingStep
+from mde_fast.runs.assemble import make_model
+from mde_fast.runs.config import make_config
+from mde_fast.training.step import CapturedStep, TrainingStep
 
 BATCH_SIZE = 64
 

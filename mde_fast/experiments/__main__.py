@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..assemble import make_dataset, make_device
-from ..cli import add_options, add_preset, collect_options, make_parser, normalise_flags, run_command
-from ..config import OPTIONS, convert, default_of, make_config
+from ..commands import add_options, add_preset, collect_options, make_parser, normalise_flags, run_command
 from ..errors import InputError
-from ..lock import exclusive
-from ..presets import Preset, find_preset
+from ..files.lock import exclusive
+from ..runs.assemble import make_dataset, make_device
+from ..runs.config import OPTIONS, convert, default_of, make_config
+from ..runs.presets import Preset, find_preset
 from .document import Findings
 from .measurements import measure
 from .plan import plan_runs

@@ -16,7 +16,7 @@ import yaml
 
 from .. import __version__
 from ..data.dataset import REAL
-from ..run_folder import RunFolder
+from ..runs.run import RunFolder
 from .measurements import METRICS
 from .plan import PlannedRun
 from .published import published_rows

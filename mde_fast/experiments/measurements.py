@@ -8,9 +8,9 @@ import numpy as np
 from tqdm import tqdm
 
 from ..data.dataset import InteractionDataset
-from ..evaluation import Evaluator
-from ..run_folder import RunFolder
-from ..runs import check_same_dataset
+from ..ranking.evaluator import Evaluator
+from ..runs.life import check_same_dataset
+from ..runs.run import RunFolder
 from .plan import PlannedRun
 
 METRICS = ("recall@5", "precision@5", "map@5", "ndcg@5", "recall@20", "ndcg@20")

@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..config import Config
 from ..errors import InputError
-from ..run_folder import RESUMABLE_CHANGES, RunFolder
-from ..trainer import is_over
+from ..runs.config import Config
+from ..runs.run import RESUMABLE_CHANGES, RunFolder
+from ..training.trainer import is_over
 from .rows import EXPERIMENTS, REFERENCE, row_config
 
 RESULT_ENTRIES = ("status", "epochs_run", "best_epoch")  # of metrics.json, that decide what is left to do

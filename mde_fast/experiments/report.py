@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..markdown import p_value, table
-from ..run_folder import RunFolder
+from ..report.markdown import p_value, table
+from ..runs.run import RunFolder
 from .document import Findings, is_stand_in, make_document
 from .figure import plot_trade_off
 from .measurements import METRICS

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..config import Config
-from ..presets import find_preset
+from ..runs.config import Config
+from ..runs.presets import find_preset
 
 REFERENCE = "mde"  # the row that every other one is compared with
 TEXT_PREFERENCES = tuple(tenth / 10 for tenth in range(1, 10))  # c of variant A

@@ -18,8 +18,8 @@ import torch
 from tqdm import tqdm
 
 from ..errors import InputError
-from ..run_folder import RunFolder
-from ..runs import resume_run, start_run
+from ..runs.life import resume_run, start_run
+from ..runs.run import RunFolder
 from .plan import PlannedRun
 
 logger = logging.getLogger("mde_fast")
@@ -43,7 +43,7 @@ def train(runs: Sequence[PlannedRun], jobs: int, lock: int | None) -> Training:
     Args:
         runs: what is to be trained.
         jobs: how many processes side by side; with 1, this one.
-        lock: what :func:`mde_fast.lock.exclusive` gave; processes that outlive this one hold on to it.
+        lock: what :func:`mde_fast.files.lock.exclusive` gave; processes that outlive this one hold on to it.
     """
     waiting = [run for run in runs if run.result() is None]
     logger.info("%d runs: %d finished already, %d to train", len(runs), len(runs) - len(waiting), len(waiting))

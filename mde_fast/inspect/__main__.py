@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from ..cli import make_parser, run_command
+from ..commands import make_parser, run_command
 from ..errors import InputError
 from .nodes import inspect_run
 from .report import write_inspection

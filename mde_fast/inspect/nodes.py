@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from ..errors import InputError
-from ..evaluation import Evaluator
-from ..runs import rebuild_model
+from ..ranking.evaluator import Evaluator
+from ..runs.life import rebuild_model
 
 RECALL = "recall@20"
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..data.dataset import REAL
 from ..errors import InputError
-from ..markdown import p_value, table
-from ..run_folder import RunFolder
+from ..report.markdown import p_value, table
+from ..runs.run import RunFolder
 from .nodes import RECALL, Inspection, Side
 from .pictures import pictures
 from .relations import disagreements, side_relations

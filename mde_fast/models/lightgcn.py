@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import Config
 from ..data.dataset import InteractionDataset
 from ..graphs import GraphCache
 from ..graphs.user_item import user_item_graph
 from ..kernels import CSRGraph, bpr, propagate
+from ..runs.config import Config
 
 
 class LightGCN(nn.Module):

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import Config
 from ..data.dataset import InteractionDataset
 from ..errors import InputError
 from ..graphs import GraphCache, Graphs, build_graphs
 from ..kernels import bpr, infonce, node_losses, normalize_rows, propagate, spmm
 from ..kernels.node_losses import difference_weight
-from .preferences import Preferences
-from .towers import FeatureTower
+from ..nn.preferences import Preferences
+from ..nn.towers import FeatureTower
+from ..runs.config import Config
 
 logger = logging.getLogger("mde_fast")
 
@@ -24,7 +24,7 @@ logger = logging.getLogger("mde_fast")
 class MDE(nn.Module):
     """The model of the paper: towers, three graphs, preferences, and the losses of eq. 11.
 
-    Every option is described by :class:`mde_fast.config.Config`, with what the paper says and what is our choice.
+    Every option is described by :class:`mde_fast.runs.config.Config`, with what the paper says and what is our choice.
 
     Attributes:
         part_names: names of what :meth:`loss_parts` returns, in its order.

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..cli import add_options, add_preset, collect_options, make_parser, normalise_flags, run_command
-from ..config import default_of, make_config
+from ..commands import add_options, add_preset, collect_options, make_parser, normalise_flags, run_command
 from ..errors import InputError
-from ..presets import find_preset
+from ..runs.config import default_of, make_config
+from ..runs.presets import find_preset
 
 logger = logging.getLogger("mde_fast.search")
 

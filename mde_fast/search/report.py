@@ -14,11 +14,11 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from .. import __version__
-from ..config import with_options
 from ..data.dataset import REAL
-from ..markdown import table
-from ..presets import Preset
-from ..run_folder import RunFolder
+from ..report.markdown import table
+from ..runs.config import with_options
+from ..runs.presets import Preset
+from ..runs.run import RunFolder
 from .figure import plot_search
 from .running import Search, show
 from .space import to_options

@@ -20,16 +20,16 @@ import torch
 from optuna.trial import TrialState
 from tqdm import tqdm
 
-from ..assemble import graph_folder, make_dataset, make_device, make_model
-from ..config import Config, with_options
 from ..data.dataset import InteractionDataset
 from ..data.reading import first_line
 from ..errors import InputError
 from ..graphs.cache import GraphsInMemory
-from ..memory import is_out_of_memory
-from ..recommender import feature_hashes
-from ..runs import describe as describe_dataset
-from ..trainer import TrainingError, require_negatives
+from ..ranking.recommender import feature_hashes
+from ..runs.assemble import graph_folder, make_dataset, make_device, make_model
+from ..runs.config import Config, with_options
+from ..runs.life import describe as describe_dataset
+from ..training.memory import is_out_of_memory
+from ..training.trainer import TrainingError, require_negatives
 from .space import Space, describe, point_of, to_options
 from .study import RunningTrial, Study
 from .trial import TimeIsUp, train_trial

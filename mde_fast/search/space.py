@@ -10,8 +10,8 @@ from typing import Any
 from optuna import Trial
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from ..config import MODEL, OPTIONS, TYPES, Config, convert, make_config, read_mapping, resolve_key
 from ..errors import InputError
+from ..runs.config import MODEL, OPTIONS, TYPES, Config, convert, make_config, read_mapping, resolve_key
 
 DEFAULT_SPACE = Path(__file__).with_name("space.yaml")
 # Data, evaluation, seed and length of training decide what a metric means, not how good the model is.

@@ -10,13 +10,13 @@ from typing import Any
 import optuna
 import torch
 
-from ..assemble import make_model
-from ..config import Config
 from ..data.dataset import InteractionDataset
 from ..errors import InputError
 from ..graphs.cache import GraphCache
-from ..run_folder import RunFolder
-from ..trainer import Progress, Trainer, TrainingError
+from ..runs.assemble import make_model
+from ..runs.config import Config
+from ..runs.run import RunFolder
+from ..training.trainer import Progress, Trainer, TrainingError
 from .study import RunningTrial, Study
 
 
@@ -68,9 +68,9 @@ def train_trial(
     Raises:
         optuna.TrialPruned: other trials were better at that epoch.
         TimeIsUp: as ``time_is_up`` said.
-        mde_fast.trainer.TrainingError: a loss is not finite, or the dataset has no model with these options.
+        mde_fast.training.trainer.TrainingError: a loss is not finite, or the dataset has no model with these options.
 
-    Errors for which :func:`mde_fast.memory.is_out_of_memory` is true come through.
+    Errors for which :func:`mde_fast.training.memory.is_out_of_memory` is true come through.
     """
     metric = config.valid_metric.lower()
     files = TrialFolder(running.folder)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from mde_fast import accelerate
 from mde_fast.errors import InputError
-from mde_fast.evaluation import Evaluator
+from mde_fast.ranking.evaluator import Evaluator
 
 pytest.importorskip("torch_geometric", reason='PyTorch Geometric is not installed: pip install -e ".[interop]"')
 from torch_geometric.nn import GATConv, GCNConv, LGConv, LightGCN, MessagePassing

@@ -383,7 +383,7 @@ def test_attributes_behave_as_before():
     holder.matrix = nn.Parameter(torch.ones(2))
     assert dict(holder.named_parameters()).keys() == {"matrix"}
     with pytest.raises(AttributeError, match="missing"):
-        holder.missing
+        _ = holder.missing
 
 
 @pytest.mark.parametrize(

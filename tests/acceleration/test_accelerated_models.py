@@ -8,7 +8,7 @@ import torch
 from other_models import MODELS, dataset, train
 
 from mde_fast import accelerate
-from mde_fast.evaluation import Evaluator
+from mde_fast.ranking.evaluator import Evaluator
 
 TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-9}  # Adam magnifies roundings of gradients near 0
 

@@ -10,8 +10,8 @@ import torch
 from tiny import tiny_dataset
 from torch.nn import functional as F
 
-from mde_fast.assemble import make_model
-from mde_fast.config import Config
+from mde_fast.runs.assemble import make_model
+from mde_fast.runs.config import Config
 
 CPU = torch.device("cpu")
 

@@ -8,9 +8,9 @@ import torch
 from tiny import tiny_dataset
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mde_fast.assemble import make_model
-from mde_fast.config import Config
 from mde_fast.errors import InputError
+from mde_fast.runs.assemble import make_model
+from mde_fast.runs.config import Config
 
 SMALL = {"embedding_size": 8, "projection_hidden": 16, "knn_k": 3, "user_k": 4, "cache_dir": "none"}
 CPU = torch.device("cpu")

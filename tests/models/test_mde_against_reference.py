@@ -12,14 +12,14 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from mde_reference import reference_encode, reference_parts
 from tiny import tiny_dataset
 from torch import Tensor
 
-from mde_fast.assemble import make_model
-from mde_fast.config import Config
 from mde_fast.kernels import CSRGraph
 from mde_fast.models.mde import MDE
-from mde_fast.models.mde_reference import reference_encode, reference_parts
+from mde_fast.runs.assemble import make_model
+from mde_fast.runs.config import Config
 
 BASE = {
     "embedding_size": 6,

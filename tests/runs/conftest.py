@@ -10,14 +10,14 @@ import pytest
 import torch
 from small_runs import FLAGS, OPTIONS, write_shop
 
-import mde_fast.runs
+import mde_fast.runs.life
 from mde_fast import evaluate, recommend, train
-from mde_fast.cli import run_command
-from mde_fast.config import make_config
+from mde_fast.commands import run_command
 from mde_fast.experiments import __main__ as experiments
 from mde_fast.inspect import __main__ as inspect
 from mde_fast.models.mde import MDE
-from mde_fast.runs import start_run
+from mde_fast.runs.config import make_config
+from mde_fast.runs.life import start_run
 from mde_fast.search import __main__ as search
 
 
@@ -53,7 +53,7 @@ def nothing_elsewhere(tmp_path, monkeypatch):
 def no_picture(request, monkeypatch):
     """Drawing takes longer than such a run does; tests that look at the picture ask for ``picture``."""
     if "picture" not in request.fixturenames:
-        monkeypatch.setattr(mde_fast.runs, "plot_curves", lambda history, path, **labels: path.write_bytes(b""))
+        monkeypatch.setattr(mde_fast.runs.life, "plot_curves", lambda history, path, **labels: path.write_bytes(b""))
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import torch
 
-from mde_fast import runs, train
+from mde_fast import train
+from mde_fast.runs import life as runs
 
 KILLS = 8
 

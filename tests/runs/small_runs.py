@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mde_fast.run_folder import RunFolder
+from mde_fast.runs.run import RunFolder
 
 USERS, ITEMS = 60, 40
 OPTIONS = {

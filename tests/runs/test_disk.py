@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from small_runs import assert_same_result, epoch_rows, files
 
-import mde_fast.run_folder
-import mde_fast.runs
-from mde_fast.run_folder import RunFolder
+import mde_fast.runs.life
+import mde_fast.runs.run
+from mde_fast.runs.run import RunFolder
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def file_limit():
 @pytest.fixture
 def full_after(monkeypatch):
     """full_after(n): the disk is full once n files of tensors are saved."""
-    save = mde_fast.run_folder.save_file
+    save = mde_fast.runs.run.save_file
 
     def full_after(number: float) -> None:
         saved = []
@@ -40,7 +40,7 @@ def full_after(monkeypatch):
             saved.append(path)
             save(tensors, path)
 
-        monkeypatch.setattr(mde_fast.run_folder, "save_file", save_file)
+        monkeypatch.setattr(mde_fast.runs.run, "save_file", save_file)
 
     return full_after
 
@@ -113,7 +113,7 @@ def test_rows_that_cannot_be_written(shop, training, command, refused, finished)
 
 def test_a_picture_that_cannot_be_written(shop, training, command, refused, monkeypatch, finished):
     with monkeypatch.context() as full:
-        full.setattr(mde_fast.runs, "plot_curves", lambda history, path, **labels: no_space(path))
+        full.setattr(mde_fast.runs.life, "plot_curves", lambda history, path, **labels: no_space(path))
         refused(training("--output", "run"), "run: cannot write curves.png (No space left on device)")
     assert len(epoch_rows(Path("run"))) == 6
     assert "tmp" not in " ".join(files(Path("run")))

@@ -8,7 +8,7 @@ import torch
 from small_runs import STEPS, assert_same_result, epoch_rows
 
 from mde_fast.models.mde import MDE
-from mde_fast.run_folder import RunFolder
+from mde_fast.runs.run import RunFolder
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from small_runs import FLAGS, STEPS, assert_same_result, files, metrics, write_shop
 
-from mde_fast.config import OPTIONS
 from mde_fast.data import stand_in
 from mde_fast.data.stand_in import StandInSize
-from mde_fast.lock import exclusive
+from mde_fast.files.lock import exclusive
 from mde_fast.models.mde import MDE
-from mde_fast.run_folder import RunFolder
+from mde_fast.runs.config import OPTIONS
+from mde_fast.runs.run import RunFolder
 
 ABLATION = ("without-mda", "without-msa", "without-nlt", "mde")
 OUTPUT = Path("experiments/shop")

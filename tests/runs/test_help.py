@@ -2,7 +2,7 @@
 
 import pytest
 
-from mde_fast.config import OPTIONS
+from mde_fast.runs.config import OPTIONS
 
 
 @pytest.fixture

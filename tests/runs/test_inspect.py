@@ -13,10 +13,10 @@ import torch
 from small_runs import ITEMS, USERS, files, interactions, metrics, write_shop
 from torch.nn import functional as F
 
-from mde_fast.config import OPTIONS
 from mde_fast.inspect.relations import degree_bins, equal_bins
-from mde_fast.run_folder import RunFolder
-from mde_fast.runs import rebuild_model
+from mde_fast.runs.config import OPTIONS
+from mde_fast.runs.life import rebuild_model
+from mde_fast.runs.run import RunFolder
 
 WRITTEN = {
     "preferences.png",

@@ -11,11 +11,11 @@ import pytest
 import yaml
 from small_runs import OPTIONS, write_shop
 
-from mde_fast import presets
-from mde_fast.config import Config, make_config, read_yaml
 from mde_fast.errors import InputError
-from mde_fast.presets import find_preset, preset_names
-from mde_fast.run_folder import RunFolder
+from mde_fast.runs import presets
+from mde_fast.runs.config import Config, make_config, read_yaml
+from mde_fast.runs.presets import find_preset, preset_names
+from mde_fast.runs.run import RunFolder
 
 SHIPPED = ["baby", "clothing", "default", "lightgcn", "sports", "tiktok"]
 FLAGS = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items() if name != "learning_rate"]
@@ -160,5 +160,5 @@ def test_they_are_in_what_is_installed(tmp_path):
         in_wheel = set(file.namelist())
     with tarfile.open(archive) as file:
         in_archive = {name.partition("/")[2] for name in file.getnames()}
-    for name in [*(f"presets/{preset}.yaml" for preset in SHIPPED), "search/space.yaml"]:
+    for name in [*(f"runs/presets/{preset}.yaml" for preset in SHIPPED), "search/space.yaml"]:
         assert f"mde_fast/{name}" in in_wheel and f"mde_fast/{name}" in in_archive

@@ -14,7 +14,7 @@ from small_runs import ITEMS, USERS, features, interactions
 
 from mde_fast import Recommender
 from mde_fast.errors import InputError
-from mde_fast.run_folder import RunFolder
+from mde_fast.runs.run import RunFolder
 
 SEEN = {user: {item for one, item, _ in interactions() if one == user} for user in range(USERS)}
 

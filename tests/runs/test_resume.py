@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 from small_runs import assert_same_result, epoch_rows, files, metrics
 
-from mde_fast.lock import exclusive
-from mde_fast.run_folder import RunFolder
+from mde_fast.files.lock import exclusive
+from mde_fast.runs.run import RunFolder
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from small_runs import OPTIONS, epoch_rows, files, metrics
 
-from mde_fast.config import make_config, read_yaml
-from mde_fast.run_folder import RunFolder
+from mde_fast.runs.config import make_config, read_yaml
+from mde_fast.runs.run import RunFolder
 
 DATASET_LINES = [
     "shop (real): 60 users, 40 items, 540 interactions (420 train / 60 valid / 60 test), sparsity 77.5000%",

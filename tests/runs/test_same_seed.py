@@ -4,8 +4,8 @@ import pytest
 import torch
 from small_runs import assert_same_result, epoch_rows, metrics
 
-from mde_fast.evaluation import Evaluator
-from mde_fast.run_folder import RunFolder
+from mde_fast.ranking.evaluator import Evaluator
+from mde_fast.runs.run import RunFolder
 
 
 def test_the_same_seed_gives_the_same_bits(trained):

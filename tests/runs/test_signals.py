@@ -11,7 +11,7 @@ import pytest
 from small_runs import FLAGS, STEPS, assert_same_result, epoch_rows, metrics
 
 from mde_fast.models.mde import MDE
-from mde_fast.run_folder import RunFolder
+from mde_fast.runs.run import RunFolder
 
 
 def interrupt(number=signal.SIGINT):

@@ -13,14 +13,14 @@ import yaml
 from small_runs import epoch_rows, files, metrics, write_shop
 from small_searches import EPOCHS, FIXED, FLAGS, FOLDER, report_of, trials_of
 
-from mde_fast.config import Config
 from mde_fast.data import stand_in
 from mde_fast.data.stand_in import StandInSize
-from mde_fast.evaluation import Evaluator
 from mde_fast.models.mde import MDE
+from mde_fast.ranking.evaluator import Evaluator
+from mde_fast.runs.config import Config
 from mde_fast.search.study import Study
 from mde_fast.search.trial import TrialFolder
-from mde_fast.trainer import TrainingError
+from mde_fast.training.trainer import TrainingError
 
 
 def test_what_it_leaves(searched):

@@ -3,9 +3,9 @@
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from mde_fast.config import Config, make_config
 from mde_fast.errors import InputError
-from mde_fast.presets import find_preset, preset_names
+from mde_fast.runs.config import Config, make_config
+from mde_fast.runs.presets import find_preset, preset_names
 from mde_fast.search.space import DEFAULT_SPACE, check_point, describe, point_of, read_space, to_options
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .config import OPTIONS, TYPES, convert, default_of, read_yaml, resolve_key
 from .data.reading import first_line
 from .errors import InputError
-from .memory import is_out_of_memory
-from .presets import preset_names
-from .trainer import TrainingError
+from .runs.config import OPTIONS, TYPES, convert, default_of, read_yaml, resolve_key
+from .runs.presets import preset_names
+from .training.memory import is_out_of_memory
+from .training.trainer import TrainingError
 
 logger = logging.getLogger("mde_fast")
 
@@ -47,7 +47,7 @@ def make_parser(program: str, description: str, epilog: str = "") -> argparse.Ar
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """A flag for every option of :class:`mde_fast.config.Config`, grouped, with its default in the help."""
+    """A flag for every option of :class:`mde_fast.runs.config.Config`, grouped, with its default in the help."""
     groups: dict[str, Any] = {}
     for name, entry in OPTIONS.items():
         group = entry.metadata["group"]
@@ -67,7 +67,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_preset(parser: argparse.ArgumentParser) -> None:
-    """The flag that names a preset, for :func:`mde_fast.presets.find_preset`."""
+    """The flag that names a preset, for :func:`mde_fast.runs.presets.find_preset`."""
     parser.add_argument(
         "--preset",
         metavar="NAME",

@@ -6,8 +6,8 @@ import logging
 from contextlib import suppress
 from logging.handlers import MemoryHandler
 
-from .errors import InputError
-from .run_folder import RunFolder
+from ..errors import InputError
+from .run import RunFolder
 
 logger = logging.getLogger("mde_fast")
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...data.locate import FILES
+from ...errors import InputError
 from ..config import default_of, read_yaml
-from ..data.locate import FILES
-from ..errors import InputError
 
 FOLDER = Path(__file__).parent
 GENERAL = "default"  # of any dataset that has none of its own
@@ -24,7 +24,7 @@ NONE = "none"
 class Preset:
     """Attributes:
     name: of the preset, the path of its file, or ``none``.
-    options: option name -> value, for :func:`mde_fast.config.make_config`.
+    options: option name -> value, for :func:`mde_fast.runs.config.make_config`.
     path: of its file, whose head comment says how the options were found; None for ``none``.
     """
 

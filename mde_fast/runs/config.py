@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from .errors import InputError
+from ..errors import InputError
 
 
 def option(
@@ -217,7 +217,43 @@ def _show(value: Any) -> str:
 
 # Keys of MMRec's own files that mean nothing here, or are fixed: read and passed over, with a line that says so.
 MMREC_ONLY = frozenset(
-    ["gpu_id", "use_gpu", "filter_out_cod_start_users", "is_multimodal_model", "checkpoint_dir", "save_recommended_topk", "recommend_topk", "weight_decay", "req_training", "learner", "learning_rate_scheduler", "eval_step", "training_neg_sample_num", "use_neg_sampling", "use_full_sampling", "NEG_PREFIX", "field_separator", "metrics", "eval_batch_size", "use_raw_features", "max_txt_len", "max_img_size", "vocab_size", "type_vocab_size", "hidden_size", "pad_token_id", "max_position_embeddings", "layer_norm_eps", "hidden_dropout_prob", "end2end", "hyper_parameters", "inter_file_name", "user_graph_dict_file", "n_mm_layers", "aggr_mode"]
+    [
+        "gpu_id",
+        "use_gpu",
+        "filter_out_cod_start_users",
+        "is_multimodal_model",
+        "checkpoint_dir",
+        "save_recommended_topk",
+        "recommend_topk",
+        "weight_decay",
+        "req_training",
+        "learner",
+        "learning_rate_scheduler",
+        "eval_step",
+        "training_neg_sample_num",
+        "use_neg_sampling",
+        "use_full_sampling",
+        "NEG_PREFIX",
+        "field_separator",
+        "metrics",
+        "eval_batch_size",
+        "use_raw_features",
+        "max_txt_len",
+        "max_img_size",
+        "vocab_size",
+        "type_vocab_size",
+        "hidden_size",
+        "pad_token_id",
+        "max_position_embeddings",
+        "layer_norm_eps",
+        "hidden_dropout_prob",
+        "end2end",
+        "hyper_parameters",
+        "inter_file_name",
+        "user_graph_dict_file",
+        "n_mm_layers",
+        "aggr_mode",
+    ]
 )
 MMREC_COLUMN_TYPE = re.compile(r":(token|float)(_seq)?$")  # written behind a column's name
 MMREC_FEATURE_FILES = {"vision_feature_file": "image", "text_feature_file": "text"}

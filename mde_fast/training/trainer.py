@@ -19,14 +19,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .config import Config
-from .data.dataset import InteractionDataset
-from .errors import InputError
-from .evaluation import Evaluator
-from .kernels import NegativeTable, random_bits
-from .kernels.dispatch import use_reference
-from .run_folder import RunFolder, fixed_options, what_changed
-from .training_step import CapturedStep, TrainingStep
+from ..data.dataset import InteractionDataset
+from ..errors import InputError
+from ..kernels import NegativeTable, random_bits
+from ..kernels.dispatch import use_reference
+from ..ranking.evaluator import Evaluator
+from ..runs.config import Config
+from ..runs.run import RunFolder, fixed_options, what_changed
+from .step import CapturedStep, TrainingStep
 
 logger = logging.getLogger("mde_fast")
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..config import Config
+from ..runs.config import Config
 
 
 class Preferences(nn.Module):

@@ -12,10 +12,10 @@ import torch
 import xxhash
 from torch import Tensor
 
-from .data.dataset import InteractionDataset, Split
-from .errors import InputError
-from .kernels import CSRGraph, topk
-from .run_folder import RunFolder
+from ..data.dataset import InteractionDataset, Split
+from ..errors import InputError
+from ..kernels import CSRGraph, topk
+from ..runs.run import RunFolder
 
 CATALOGUE_ENTRIES = ("data", "fingerprint", "features", "user_ids", "item_ids")
 

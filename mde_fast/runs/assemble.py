@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ..data import load_dataset
+from ..data.dataset import InteractionDataset
+from ..errors import InputError
+from ..graphs import GraphCache
+from ..graphs.cache import default_cache_dir
+from ..models import MODELS
+from ..training.memory import keep_freed_memory
 from .config import Config
-from .data import load_dataset
-from .data.dataset import InteractionDataset
-from .errors import InputError
-from .graphs import GraphCache
-from .graphs.cache import default_cache_dir
-from .memory import keep_freed_memory
-from .models import MODELS
 
 
 def make_dataset(config: Config, *, with_features: bool = True) -> InteractionDataset:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import Config
+from mde_fast.runs.config import Config
 
 
 def reference_parts(

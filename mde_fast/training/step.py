@@ -9,7 +9,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from .kernels import NegativeTable, negatives_from_bits
+from ..kernels import NegativeTable, negatives_from_bits
 
 
 class TrainingStep:

@@ -12,18 +12,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import __version__
+from .. import __version__
+from ..data.dataset import REAL, InteractionDataset
+from ..errors import InputError
+from ..files.lock import exclusive
+from ..ranking.evaluator import Evaluator, format_metrics
+from ..ranking.recommender import CATALOGUE_ENTRIES, feature_hashes, save_catalogue
+from ..report.curves import plot_curves
+from ..training.trainer import Trainer, require_negatives, without_prefix
 from .assemble import make_dataset, make_device, make_model
 from .config import Config, with_options
-from .data.dataset import REAL, InteractionDataset
-from .errors import InputError
-from .evaluation import Evaluator, format_metrics
-from .lock import exclusive
-from .plots import plot_curves
-from .recommender import CATALOGUE_ENTRIES, feature_hashes, save_catalogue
-from .run_folder import RESUMABLE_CHANGES, RunFolder
-from .run_log import RunLog
-from .trainer import Trainer, require_negatives, without_prefix
+from .log import RunLog
+from .run import RESUMABLE_CHANGES, RunFolder
 
 logger = logging.getLogger("mde_fast")
 
@@ -41,7 +41,7 @@ def start_run(config: Config, output: str | Path | None = None, *, notes: Iterab
 
     Raises:
         InputError: anything the user gave that cannot be used.
-        mde_fast.trainer.TrainingError: a loss is not finite.
+        mde_fast.training.trainer.TrainingError: a loss is not finite.
     """
     device = make_device(config)
     if output is None:

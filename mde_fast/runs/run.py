@@ -29,8 +29,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ..errors import InputError
 from .config import OPTIONS, Config, make_config, read_yaml
-from .errors import InputError
 
 RESUMABLE_CHANGES = ("epochs", "device", "data_dir", "cache_dir")  # what may differ when a run goes on
 

@@ -9,10 +9,10 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from .data.dataset import InteractionDataset, Split
-from .errors import InputError
-from .kernels import CSRGraph, topk
-from .kernels.topk.primitives import mask_seen, select
+from ..data.dataset import InteractionDataset, Split
+from ..errors import InputError
+from ..kernels import CSRGraph, topk
+from ..kernels.topk.primitives import mask_seen, select
 
 METRICS = ("recall", "precision", "map", "ndcg")
 CUTOFFS = (5, 10, 20, 50)

@@ -1,0 +1,1 @@
+"""Epochs, steps and memory of a training."""
