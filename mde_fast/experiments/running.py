@@ -49,8 +49,8 @@ def train(runs: Sequence[PlannedRun], jobs: int, lock: int | None) -> Training:
     logger.info("%d runs: %d finished already, %d to train", len(runs), len(runs) - len(waiting), len(waiting))
     training = _train_here(waiting) if jobs == 1 or not waiting else _train_side_by_side(waiting, jobs, lock)
     for run in runs:
-        if run.result() is not None and run.result()["epochs_run"] < run.config.epochs:
-            RunFolder(run.path).drop_checkpoint("last")  # stopped early: nothing can ever go on from it
+        if run.result() is not None and run.result()["epochs_run"] < run.config.training.epochs:
+            RunFolder(run.path).checkpoints.drop("last")  # stopped early: nothing can ever go on from it
     return training
 
 

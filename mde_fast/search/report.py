@@ -5,20 +5,19 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from dataclasses import asdict
 from typing import Any
 
 import optuna
 import torch
-import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from .. import __version__
 from ..data.dataset import REAL
+from ..files import Folder
+from ..options import plain, to_yaml
 from ..report.markdown import table
 from ..runs.config import with_options
 from ..runs.presets import Preset
-from ..runs.run import RunFolder
 from .figure import plot_search
 from .running import Search, show
 from .space import to_options
@@ -50,7 +49,7 @@ def write_report(search: Search, preset: Preset) -> dict[str, Any]:
     report = {
         "dataset": search.study.settings["dataset"]["name"],
         "data": search.study.settings["dataset"]["data"],
-        "selected_on": f"validation {config.valid_metric.lower()}",
+        "selected_on": f"validation {config.evaluation.metric}",
         "preset": preset.name,
         "space": study.settings["space"],
         "fixed": study.settings["value of a fixed option"],
@@ -59,7 +58,7 @@ def write_report(search: Search, preset: Preset) -> dict[str, Any]:
         "importance": importance(study.study),
         "trials": ranked(study.trials()),
     }
-    files = RunFolder(study.folder)
+    files = Folder(study.folder)
     files.write_json("trials.json", report)
     files.write_text("trials.md", to_markdown(report))
     files.write("importance.png", lambda path: plot_search(report, path))
@@ -173,27 +172,22 @@ def best_options(search: Search, report: dict[str, Any]) -> str:
     """
     best, config = search.study.best(), search.config
     record = best.user_attrs["record"]
-    found = with_options(config, **to_options(best.params))
+    found = with_options(config, **to_options(best.params, config.model))
     start = next((row for row in report["trials"] if row["is_preset"] and row["state"] == "complete"), None)
-    of_this_machine = ("device", "cache_dir")
-    values = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in asdict(found).items()
-        if name not in of_this_machine
-    }
+    of_this_machine = ("device", "cache_dir", "minutes")
+    values = {name: plain(value) for name, value in found.values().items() if name not in of_this_machine}
     comments = [
         f"Options found for {report['dataset']} ({report['data']} data) by python -m mde_fast.search.",
         *([caution(report)] if caution(report) else []),
         f"Best of {counts(report)}.",
         f"{report['selected_on']} {best.value:.4f} at epoch {record['best_epoch']} of {record['epochs']} "
-        f"(trial {best.number}, seed {found.seed}); test data were not looked at.",
+        f"(trial {best.number}, seed {found.training.seed}); test data were not looked at.",
         *([f"Preset {report['preset']} reached {start['value']:.4f} (trial {start['trial']})."] if start else []),
         f"{time.strftime('%Y-%m-%d')}, {report['device']}, "
         + ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
         f"Train with: python -m mde_fast.train --config {search.study.folder / 'best.yaml'}",
     ]
-    content = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    return "".join(f"# {line}\n" for line in comments) + content
+    return "".join(f"# {line}\n" for line in comments) + to_yaml(values)
 
 
 def log_result(search: Search, report: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -11,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +23,21 @@ from ..data.dataset import InteractionDataset
 from ..data.reading import first_line
 from ..errors import InputError
 from ..graphs.cache import GraphsInMemory
-from ..ranking.recommender import feature_hashes
+from ..options import plain
+from ..ranking.catalogue import feature_hashes
 from ..runs.assemble import graph_folder, make_dataset, make_device, make_model
 from ..runs.config import Config, with_options
 from ..runs.life import describe as describe_dataset
 from ..training.memory import is_out_of_memory
 from ..training.trainer import TrainingError, require_negatives
 from .space import Space, describe, point_of, to_options
-from .study import RunningTrial, Study
+from .study import DATASET, FIXED, SPACE, RunningTrial, Study
 from .trial import TimeIsUp, train_trial
 
 logger = logging.getLogger("mde_fast.search")
 
 # Where things are and what computes them may change while a search goes on.
-FREE_TO_CHANGE = ("dataset", "data_dir", "cache_dir", "device")
+FREE_TO_CHANGE = ("dataset", "data_dir", "cache_dir", "device", "minutes")
 
 
 @dataclass
@@ -75,36 +75,37 @@ class Search:
         Raises:
             InputError: anything the user gave that cannot be used.
         """
-        device = make_device(config)
+        device = make_device(config.training)
         dataset = make_dataset(config)
         if not quiet:
             describe_dataset(dataset)
         require_negatives(dataset)
-        cache = GraphsInMemory(graph_folder(config))
+        cache = GraphsInMemory(graph_folder(config.data))
         # What cannot be trained on is refused before there is a study, and the first trials find their graphs.
         make_model(config, dataset, torch.device("cpu"), cache=cache)
         shared = {
-            entry.name: getattr(config, entry.name)
-            for entry in fields(Config)
-            if entry.name not in space and entry.name not in FREE_TO_CHANGE
+            name: plain(value)
+            for name, value in config.values().items()
+            if name not in space and name not in FREE_TO_CHANGE
         }
         settings = {
-            "dataset": {
+            DATASET: {
                 "name": dataset.name,
                 "data": dataset.data,
                 "interactions": dataset.fingerprint,
                 "features": feature_hashes(dataset),
             },
-            "value of a fixed option": json.loads(json.dumps(shared)),
-            "space": {name: describe(values) for name, values in space.items()},
+            FIXED: shared,
+            SPACE: {name: describe(values) for name, values in space.items()},
         }
         study = Study(
             output,
             space,
             settings,
+            model=config.model,
             preset=point_of(config, space),
             seed=seed,
-            pruned_from=config.stopping_step if prune else None,
+            pruned_from=config.training.stopping_step if prune else None,
         )
         return cls(config, study, dataset.without_test(), device, cache)
 
@@ -137,7 +138,7 @@ class Search:
             return False
         values = ", ".join(f"{name} {show(value)}" for name, value in parameters.items())
         logger.info("trial %s: %s", running.trial.number, values)
-        config = with_options(self.config, **to_options(parameters))
+        config = with_options(self.config, **to_options(parameters, self.config.model))
         try:
             trainer = train_trial(
                 study, running, config, self.dataset, self.device, cache=self.cache, time_is_up=time_is_up
@@ -164,7 +165,7 @@ class Search:
         return False
 
     def _log_end(self, running: RunningTrial) -> None:
-        metric = self.config.valid_metric.lower()
+        metric = self.config.evaluation.metric
         trial = next(trial for trial in self.study.trials() if trial.number == running.trial.number)
         record, best = trial.user_attrs.get("record"), self.study.best()
         parts = []

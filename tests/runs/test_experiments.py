@@ -268,7 +268,7 @@ def test_side_by_side_a_signal_reaches_all(shop):
     assert process.returncode == 130, err
     assert out.count("interrupted, it goes on with the same command") == 2 and "failed" not in out + err
     for run in runs:
-        assert metrics(run)["status"] == "interrupted" and RunFolder(run).has_checkpoint("last")
+        assert metrics(run)["status"] == "interrupted" and RunFolder(run).checkpoints.has("last")
     with exclusive(OUTPUT, "wait"):  # nobody is left who trains
         pass
 

@@ -14,7 +14,6 @@ from small_runs import ITEMS, USERS, files, interactions, metrics, write_shop
 from torch.nn import functional as F
 
 from mde_fast.inspect.relations import degree_bins, equal_bins
-from mde_fast.runs.config import OPTIONS
 from mde_fast.runs.life import rebuild_model
 from mde_fast.runs.run import RunFolder
 
@@ -62,7 +61,7 @@ def column(nodes: list[dict], name: str) -> np.ndarray:
 
 def test_preferences_are_those_of_the_checkpoint(run, inspected):
     inspected(run)
-    _, tensors = RunFolder(run).load_checkpoint("best")
+    _, tensors = RunFolder(run).checkpoints.load("best")
     for side, count in (("users", USERS), ("items", ITEMS)):
         nodes = rows(run / "inspect" / f"{side}.csv")
         expected = torch.softmax(tensors[f"model.preferences.{side}"], dim=1).numpy()
@@ -74,7 +73,7 @@ def test_preferences_are_those_of_the_checkpoint(run, inspected):
 def test_cosines_are_those_of_the_stored_embeddings(run, inspected):
     """The fused embedding of a node is its rows of H side by side, each times a positive preference."""
     inspected(run)
-    _, tensors = RunFolder(run).load_checkpoint("best")
+    _, tensors = RunFolder(run).checkpoints.load("best")
     for side in ("users", "items"):
         image, text = tensors[f"{side[:-1]}_embeddings"].unflatten(1, (2, 8)).unbind(1)
         nodes = rows(run / "inspect" / f"{side}.csv")
@@ -196,7 +195,6 @@ def test_refused(run, shop, command, refused):
     refused(command("inspect", run, "--data-dir", "other"), "trained on other data than shop")
 
 
-@pytest.mark.skipif("lightgcn" not in OPTIONS["model"].metadata["choices"], reason="no model lightgcn in this version")
 def test_a_model_without_preferences(trained, command, refused):
     run = trained("run", "--model", "lightgcn", "--epochs", 1)
     refused(command("inspect", run), run, "no modality preferences", "--model mde")
@@ -204,7 +202,7 @@ def test_a_model_without_preferences(trained, command, refused):
 
 def test_the_rebuilt_model_is_the_one_that_was_kept(run):
     model, dataset, state = rebuild_model(run)
-    _, tensors = RunFolder(run).load_checkpoint("best")
+    _, tensors = RunFolder(run).checkpoints.load("best")
     for vectors, side in zip(model.embeddings(), ("user", "item")):
         assert torch.equal(vectors, tensors[f"{side}_embeddings"])
     assert dataset.num_users == USERS and state["epoch"] == metrics(run)["best_epoch"]

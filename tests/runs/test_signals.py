@@ -26,7 +26,7 @@ def test_in_the_middle_of_an_epoch(training, command, shop, at_step, number, fin
     assert outcome.out.endswith("interrupted: everything is saved, continue with --resume run\nresults in run\n")
     run = Path("run")
     assert metrics(run)["status"] == "interrupted" and metrics(run)["epochs_run"] == len(epoch_rows(run)) == 2
-    assert RunFolder(run).load_checkpoint("last")[0]["step"] == 3
+    assert RunFolder(run).checkpoints.load("last")[0]["step"] == 3
     outcome = command("train", "--resume", "run")
     assert outcome.status == 0 and "2 epochs and 3 steps are done" in outcome.out
     assert_same_result(run, finished)
