@@ -11,6 +11,7 @@ from .. import __version__
 from ..commands import add_options, add_preset, collect_options, make_parser, normalise_flags, run_command
 from ..errors import InputError
 from ..files.lock import exclusive
+from ..report.markdown import block_to_markdown
 from ..runs.assemble import make_dataset, make_device
 from ..runs.config import OPTIONS, convert, default_of, make_config
 from ..runs.presets import Preset, find_preset
@@ -33,6 +34,11 @@ EPILOG = """experiments:
 
 Every training option is a flag and holds for all rows; a row's own options win over it. Runs that several experiments
 need are trained once. The same command goes on where it stopped: finished runs are skipped, begun ones resumed.
+
+written into DIR:
+  EXPERIMENT.html, .md, .json   the report as a page, as text and as data
+  figure2.png                   the picture of figure2, which its page has in it
+  runs/                         a run folder for each row and seed
 
 examples:
   python -m mde_fast.experiments table2 --dataset baby
@@ -69,8 +75,9 @@ def main(arguments: list[str]) -> int:
     findings = Findings(runs, measure(runs, dataset), training.failures, options, _settings(parsed, given, preset))
     documents = write_reports(experiments, findings, output)
     for document in documents:
-        logger.info("\n%s", means_table(document).replace("## Means over seeds", document["title"]))
-    logger.info("\nreports in %s: %s", output, ", ".join(f"{name}.md, {name}.json" for name in experiments))
+        logger.info("\n%s\n\n%s", document["title"], block_to_markdown(means_table(document)))
+    files = (f"{name}.{ending}" for name in experiments for ending in ("html", "md", "json"))
+    logger.info("\nreports in %s: %s", output, ", ".join(files))
     return _close(documents, training)
 
 
@@ -141,7 +148,7 @@ def _listed(options: dict[str, Any]) -> str:
     return ", ".join(f"{name} {shown[name]}" for name in OPTIONS if name in shown) or "none"
 
 
-def _head_comment(path: str) -> str:
+def _head_comment(path: str | Path) -> str:
     """What a file of options says of itself in the comment at its head."""
     lines = []
     for line in Path(path).read_text(encoding="utf-8").splitlines():

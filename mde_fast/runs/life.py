@@ -19,6 +19,7 @@ from ..files.lock import exclusive
 from ..ranking.evaluator import Evaluator, format_metrics
 from ..ranking.recommender import CATALOGUE_ENTRIES, feature_hashes, save_catalogue
 from ..report.curves import plot_curves
+from ..report.honesty import is_stand_in, remark
 from ..training.trainer import Trainer, require_negatives, without_prefix
 from .assemble import make_dataset, make_device, make_model
 from .config import Config, with_options
@@ -130,8 +131,8 @@ def _train(run: RunFolder, trainer: Trainer, dataset: InteractionDataset) -> dic
 
 
 def _report(run: RunFolder, config: Config, result: dict[str, Any]) -> None:
-    if result["data"] != "real":
-        logger.info("These figures say nothing about real data (%s).", result["data"])
+    if is_stand_in(result["data"]):
+        logger.info("%s", remark(result["data"]))
     logger.info("best epoch %d of %d; test metrics:", result["best_epoch"], result["epochs_run"])
     logger.info("%s", format_metrics(result["test"], config.topk))
     if result["status"] == "interrupted":
