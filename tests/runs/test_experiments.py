@@ -1,18 +1,15 @@
 """The experiments on a small data set: what is trained, reported, resumed and refused."""
 
 import json
-import os
 import shutil
 import signal
 import statistics
-import subprocess
-import sys
-import time
 from base64 import b64encode
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import start, wait_for
 from small_runs import FLAGS, STEPS, assert_same_result, files, metrics, write_shop
 
 from mde_fast.data import stand_in
@@ -262,18 +259,9 @@ def test_side_by_side(experiments, monkeypatch):
 
 def test_side_by_side_a_signal_reaches_all(shop):
     flags = [*FLAGS, "--epochs=100000", "--stopping-step=100000", "--seeds=999", "--jobs=2"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "mde_fast.experiments", "precision", *flags],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        patience = time.monotonic() + 90
-        runs = [run_of("mde"), run_of("mde-bf16")]
-        while not all((run / "metrics.jsonl").exists() for run in runs) and time.monotonic() < patience:
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.05)
+    runs = [run_of("mde"), run_of("mde-bf16")]
+    with start("experiments", "precision", *flags) as process:
+        wait_for(lambda: all((run / "metrics.jsonl").exists() for run in runs), process)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=90)
     assert process.returncode == 130, err
