@@ -14,7 +14,7 @@ STYLE = Path(__file__).with_name("page.css")
 # The browser holds to it, too: whatever a report may quote, nothing is loaded and nothing is run.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 BEGINS_WITH_A_NUMBER = re.compile(r"[-+<]?\d|-$")  # a lone dash stands for a number that is not there
-LONGEST_NUMBER = 40  # characters, with what is said beside it
+LONGEST_LINE = 40  # characters of a cell; a longer one is broken into lines
 
 
 def to_html(document: Document, folder: Path | None = None) -> str:
@@ -66,9 +66,11 @@ def _block(block: Block, folder: Path | None) -> str:
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A table in a box of its own, which scrolls where the window is narrow; columns of numbers stand at the right."""
-    kinds = [_kind([line[place] for line in lines]) for place in range(len(head))]
-    top = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(head, kinds))
-    rows = ("".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(line, kinds)) for line in lines)
+    numbers = [_are_numbers([line[place] for line in lines]) for place in range(len(head))]
+    top = "".join(f'<th scope="col"{_kind(name, right)}>{escape(name)}</th>' for name, right in zip(head, numbers))
+    rows = (
+        "".join(f"<td{_kind(cell, right)}>{escape(cell)}</td>" for cell, right in zip(row, numbers)) for row in lines
+    )
     return "\n".join(
         [
             '<div class="wide" tabindex="0"><table>',
@@ -81,12 +83,18 @@ def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _kind(cells: Sequence[str]) -> str:
-    """The attribute of a column's cells: whether most of them are numbers, and none is too long for its line."""
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Whether most of a column's cells are numbers, and none is too long for its line."""
     filled = [cell for cell in cells if cell]
     numbers = [cell for cell in filled if BEGINS_WITH_A_NUMBER.match(cell)]
-    fitting = max(map(len, filled), default=0) <= LONGEST_NUMBER
-    return ' class="number"' if fitting and 2 * len(numbers) > len(filled) else ""
+    return 2 * len(numbers) > len(filled) and max(map(len, filled)) <= LONGEST_LINE
+
+
+def _kind(cell: str, number: bool) -> str:
+    """The attribute that says how a cell is set."""
+    if number:
+        return ' class="number"'
+    return ' class="long"' if len(cell) > LONGEST_LINE else ""
 
 
 def _picture(file: str, description: str, folder: Path | None) -> str:

@@ -161,7 +161,7 @@ def test_after_an_error_none_is_left(where):
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run([SAVES.replace("time.sleep(60)", "while True: print('on'); time.sleep(0.05)")] * 2, **{where: wrong})
+        run([SAVES.replace("time.sleep(60)", "while True: print('on'); time.sleep(0.05)")] * 2, 2, **{where: wrong})
     assert len(numbers("saved-*")) == 2
     assert_gone(numbers("begun-*"))
 
