@@ -128,7 +128,10 @@ def add_options(parser: argparse.ArgumentParser, models: Iterable[str]) -> None:
 
 def add_preset(parser: argparse.ArgumentParser, model: str) -> None:
     """The flag that names a preset, for :func:`mde_fast.runs.presets.find_preset`."""
-    names = ", ".join([*preset_names(model), "none"])
+    try:
+        names = ", ".join([*preset_names(model), "none"])
+    except InputError:  # a file that cannot be read matters to those alone who need a preset
+        names = "none"
     parser.add_argument(
         "--preset",
         metavar="NAME",

@@ -23,6 +23,7 @@ from ..data.options import DataOptions
 from ..errors import InputError
 from ..files import exclusive
 from ..options import convert, shown
+from ..report.markdown import block_to_markdown
 from ..runs.assemble import make_dataset, make_device
 from ..runs.config import resolve_key
 from ..runs.presets import head_comment
@@ -47,6 +48,11 @@ EPILOG = """experiments:
 Every option is a flag and holds for all rows whose model has it; --ROW.OPTION holds for one row alone, such as
 --lightgcn.learning-rate 0.001. What makes a row that row cannot be set. Runs that several experiments need are trained
 once. The same command goes on where it stopped: finished runs are skipped, begun ones resumed.
+
+written into DIR:
+  EXPERIMENT.html, .md, .json   the report as a page, as text and as data
+  figure2.png                   the picture of figure2, which its page has in it
+  runs/                         a run folder for each row and seed
 
 examples:
   python -m mde_fast.experiments table2 --dataset baby
@@ -89,8 +95,9 @@ def main(arguments: list[str]) -> int:
     findings = Findings(runs, measure(runs, dataset), training.failures, settings)
     documents = write_reports(experiments, findings, output)
     for document in documents:
-        logger.info("\n%s", means_table(document).replace("## Means over seeds", document["title"]))
-    logger.info("\nreports in %s: %s", output, ", ".join(f"{name}.md, {name}.json" for name in experiments))
+        logger.info("\n%s\n\n%s", document["title"], block_to_markdown(means_table(document)))
+    files = (f"{name}.{ending}" for name in experiments for ending in ("html", "md", "json"))
+    logger.info("\nreports in %s: %s", output, ", ".join(files))
     return _close(documents, training)
 
 

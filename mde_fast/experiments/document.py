@@ -78,11 +78,6 @@ def make_document(experiment: str, findings: Findings) -> dict[str, Any]:
     }
 
 
-def is_stand_in(document: Mapping[str, Any]) -> bool:
-    """Whether its figures say nothing about real data."""
-    return document["data"] not in (None, REAL)
-
-
 def _row(name: str, runs: Sequence[PlannedRun], findings: Findings) -> dict[str, Any]:
     described = [_run(run, findings) for run in runs]
     finished = [run["test"] for run in described if run["state"] == "finished"]

@@ -22,6 +22,7 @@ from ..options import described
 from ..ranking.catalogue import describe_catalogue, feature_hashes, save_catalogue
 from ..ranking.evaluator import Evaluator, format_metrics
 from ..report.curves import plot_curves
+from ..report.honesty import is_stand_in, remark
 from ..training.progress import duration
 from ..training.trainer import Trainer, TrainingError, require_negatives
 from .assemble import make_dataset, make_device, make_model
@@ -151,7 +152,7 @@ def _train(run: RunFolder, config: Config, trainer: Trainer, dataset: Interactio
     run.write_json("metrics.json", result)
     title = f"{config.model} on {dataset.name} ({dataset.data}), seed {training.seed}"
     history, metric = trainer.progress.history, config.evaluation.metric
-    run.write("curves.png", lambda path: plot_curves(history, path, title=title, metric=metric))
+    run.write("curves.png", lambda path: plot_curves(history, path, title=title, metric=metric, data=dataset.data))
     _report(run, config, result)
     return result
 
@@ -164,8 +165,8 @@ def _status(trainer: Trainer) -> str:
 
 
 def _report(run: RunFolder, config: Config, result: dict[str, Any]) -> None:
-    if result["data"] != "real":
-        logger.info("These figures say nothing about real data (%s).", result["data"])
+    if is_stand_in(result["data"]):
+        logger.info("%s", remark(result["data"]))
     logger.info("best epoch %d of %d; test metrics:", result["best_epoch"], result["epochs_run"])
     logger.info("%s", format_metrics(result["test"], config.evaluation.topk))
     if result["status"] == "interrupted":

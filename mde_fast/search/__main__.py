@@ -33,7 +33,12 @@ logger = logging.getLogger("mde_fast.search")
 DESCRIPTION = """Search for good options: trials are proposed (TPE), trained, ended early when they fall behind (median
 pruner), and ranked by the best epoch's validation metric. Test data are not looked at."""
 
-EPILOG = """examples:
+EPILOG = """written into DIR:
+  trials.html, .md, .json   the ranked trials as a page, as text and as data
+  importance.png            the metric over trials, and what sets the best apart
+  best.yaml                 the best trial's options, for train --config
+
+examples:
   python -m mde_fast.search --dataset baby --trials 100
   python -m mde_fast.search --dataset baby --learning-rate 0.001 --epochs 60    # fixed for all trials, not searched
   python -m mde_fast.search --dataset data/my_shop --space my_space.yaml --jobs 4 --timeout 8h

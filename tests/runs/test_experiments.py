@@ -1,17 +1,15 @@
 """The experiments on a small data set: what is trained, reported, resumed and refused."""
 
 import json
-import os
 import shutil
 import signal
 import statistics
-import subprocess
-import sys
-import time
+from base64 import b64encode
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import start, wait_for
 from small_runs import FLAGS, STEPS, assert_same_result, files, metrics, write_shop
 
 from mde_fast.data import stand_in
@@ -93,7 +91,16 @@ def test_the_report_says_what_it_rests_on(ablation):
     assert "No figures are known for shop." in text and "Not complete" not in text and "STAND-IN" not in text
     assert found["complete"] and found["data"] == "real" and found["seeds"] == [999, 1000]
     assert found["options"]["epochs"] == 2 and found["options"]["mda_weight"] == 0.01
-    assert "Table II: ablation" in ablation.out and "reports in experiments/shop" in ablation.out
+    assert "Table II: ablation\n\n| row | from |" in ablation.out
+    assert "reports in experiments/shop: table2.html, table2.md, table2.json\n" in ablation.out
+
+
+def test_the_page_says_what_the_text_says(ablation):
+    page = (OUTPUT / "table2.html").read_text()
+    assert "<h1>Table II: ablation, shop</h1>" in page and "below full MDE?</th>" in page
+    for row in rows_of("table2").values():
+        mean, deviation = (row[name]["recall@20"] for name in ("mean", "standard_deviation"))
+        assert f">{row['label']}</td>" in page and f">{mean:.4f} ± {deviation:.4f}</td>" in page
 
 
 def test_the_same_command_again_trains_nothing(ablation, experiments):
@@ -118,6 +125,7 @@ def test_figure_2(experiments):
     assert outcome.status == 0, outcome.err
     assert (OUTPUT / "figure2.png").read_bytes()[:4] == b"\x89PNG"
     assert "![Recall@5 by preference](figure2.png)" in (OUTPUT / "figure2.md").read_text()
+    assert b64encode((OUTPUT / "figure2.png").read_bytes()).decode() in (OUTPUT / "figure2.html").read_text()
     assert len(rows_of("figure2")) == 11 and document("figure2")["modalities"] == ["image", "text"]
     assert RunFolder.open(run_of("fixed-0.3")).config().nlt == "fixed:0.3"
 
@@ -251,18 +259,9 @@ def test_side_by_side(experiments, monkeypatch):
 
 def test_side_by_side_a_signal_reaches_all(shop):
     flags = [*FLAGS, "--epochs=100000", "--stopping-step=100000", "--seeds=999", "--jobs=2"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "mde_fast.experiments", "precision", *flags],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        patience = time.monotonic() + 90
-        runs = [run_of("mde"), run_of("mde-bf16")]
-        while not all((run / "metrics.jsonl").exists() for run in runs) and time.monotonic() < patience:
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.05)
+    runs = [run_of("mde"), run_of("mde-bf16")]
+    with start("experiments", "precision", *flags) as process:
+        wait_for(lambda: all((run / "metrics.jsonl").exists() for run in runs), process)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=90)
     assert process.returncode == 130, err
@@ -316,6 +315,7 @@ def test_stand_in_data_are_called_so(experiments, shop, monkeypatch):
     monkeypatch.setitem(stand_in.STAND_IN_SIZES, "baby", size)
     assert experiments("table2", "--dataset", "baby", "--seeds", 999, "--epochs", 1).status == 0
     assert "**STAND-IN: these figures say nothing about real data.**" in Path("experiments/baby/table2.md").read_text()
+    assert "STAND-IN: these figures say nothing about real data." in Path("experiments/baby/table2.html").read_text()
     assert document("table2", Path("experiments/baby"))["data"] == "stand-in"
 
 

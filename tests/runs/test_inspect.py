@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from base64 import b64encode
 from itertools import combinations
 from pathlib import Path
 
@@ -24,6 +25,7 @@ WRITTEN = {
     "recall.png",
     "inspect.json",
     "inspect.md",
+    "inspect.html",
     "users.csv",
     "items.csv",
 }
@@ -121,6 +123,14 @@ def test_items_that_disagree_most(run, inspected):
     assert "Items whose image and text disagree most" in text and "![recall](recall.png)" in text
 
 
+def test_the_page_has_the_pictures_in_it(run, inspected):
+    _, out = inspected(run)
+    page = (run / "inspect" / "inspect.html").read_text()
+    for picture in (run / "inspect").glob("*.png"):
+        assert b64encode(picture.read_bytes()).decode() in page
+    assert "cosine image / text" in page and "inspect.html" in out
+
+
 def test_external_ids(trained, inspected):
     lines = [f"customer-{user},item {item},{('train', 'valid', 'test')[part]}" for user, item, part in interactions()]
     folder = Path("data/table")
@@ -179,6 +189,9 @@ def test_stand_in_features_are_called_so(trained, shop, inspected):
         path.unlink()
     found, out = inspected(trained("run", "--epochs", 1))
     assert found["data"] == "stand-in features" and "These figures say nothing about real data" in out
+    line = "STAND-IN FEATURES: these figures say nothing about real data."
+    assert f"**{line}**" in Path("run/inspect/inspect.md").read_text()
+    assert line in Path("run/inspect/inspect.html").read_text()
 
 
 def test_refused(run, shop, command, refused):

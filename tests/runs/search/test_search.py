@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from base64 import b64encode
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from mde_fast.training.trainer import TrainingError
 def test_what_it_leaves(searched):
     report = searched("--trials", 4)
     assert files(FOLDER) == {
-        *("study.db", "lock", "trials.json", "trials.md", "importance.png", "best.yaml"),
+        *("study.db", "lock", "trials.json", "trials.md", "trials.html", "importance.png", "best.yaml"),
         *(f"trials/{number:04d}/{name}" for number in range(4) for name in ("options.yaml", "metrics.jsonl")),
     }
     rows = report["trials"]
@@ -69,6 +70,7 @@ def test_lines_of_a_search(searching):
     pattern = r"trial 1: recall@20 0\.\d{4} at epoch \d of 3, \d+ s; best is trial [01] with 0\.\d{4}"
     assert any(re.fullmatch(pattern, line) for line in out)
     assert "2 trials: 2 complete" in out
+    assert out[-2] == "page in search/shop/trials.html"
     assert out[-1] == "table in search/shop/trials.md; train with --config search/shop/best.yaml"
     assert not any(line.startswith("epoch ") for line in out)
 
@@ -367,6 +369,7 @@ def test_a_stand_in_says_so_everywhere(command, search_flags, monkeypatch):
     line = "STAND-IN: these values say nothing about real data."
     assert line in outcome.out
     assert line in Path("search/baby/trials.md").read_text()
+    assert line in Path("search/baby/trials.html").read_text()
     assert f"# {line}" in Path("search/baby/best.yaml").read_text()
     assert "baby (stand-in data)" in Path("search/baby/best.yaml").read_text()
     assert report_of("search/baby")["data"] == "stand-in"
@@ -385,7 +388,9 @@ def test_the_picture_and_importances(searched, picture):
     assert sum(report["importance"].values()) == pytest.approx(1)
     text = (FOLDER / "trials.md").read_text()
     share = report["importance"]["msa_weight"]
-    assert f"| msa_weight | 0.001 to 1.0 (log) | {share:.2f} |" in text
+    assert f"| msa_weight | 0.001 to 1.0 (log) | {share:.2f} |" in text and "](importance.png)" in text
+    page = (FOLDER / "trials.html").read_text()
+    assert b64encode((FOLDER / "importance.png").read_bytes()).decode() in page
 
 
 def test_few_trials_have_no_importances(searched, picture):
