@@ -14,12 +14,13 @@ import yaml
 from small_runs import features, interactions, write_shop
 
 from mde_fast.errors import InputError
-from mde_fast.runs.config import read_yaml
+from mde_fast.runs.config import read_options
 
 PAGE = (Path(__file__).parents[2] / "docs" / "coming_from_mmrec.md").read_text(encoding="utf-8")
 DATASET_FILE = "USER_ID_FIELD: userID\nITEM_ID_FIELD: itemID\nvision_feature_file: 'image_feat.npy'\n"
 DATASET_FILE += "text_feature_file: 'text_feat.npy'\nuser_graph_dict_file: 'user_graph_dict.npy'\n"
 MODEL_FILE = "aggr_mode: ['add']\nlearning_rate: [0.001, 0.0001]\nreg_weight: [0.1, 0.01]\nmm_image_weight: 0.1\n"
+MODEL_FILE += 'hyper_parameters: ["aggr_mode", "reg_weight", "learning_rate"]\n'
 SHORTER = {"experiments": ("--epochs", 1), "search": ("--epochs", 1, "--trials", 2)}
 
 
@@ -105,10 +106,12 @@ def test_a_key(tmp_path, line, here):
     key = line.partition(":")[0]
     if here.startswith("refused"):
         with pytest.raises(InputError, match=f"unknown option {key}"):
-            read_yaml(path)
+            read_options(path, ("mde",))
         return
-    options, notes = read_yaml(path)
+    file = read_options(path, ("mde",))
     if here.startswith("passed over"):
-        assert options == {} and notes == [f"{path}: no meaning here, passed over: {key}"]
+        assert file.options == {} and file.notes == [f"{path}: no meaning here, passed over: {key}"]
+    elif here.startswith("names the grids"):
+        assert file.options == {} and file.notes == []
     else:
-        assert list(options) == re.findall(r"^`(\w+)`", here) and notes == []
+        assert list(file.options) == re.findall(r"^`(\w+)`", here) and file.notes == []
