@@ -5,13 +5,8 @@ from __future__ import annotations
 import torch
 
 from ..dispatch import Primitive
+from ..support import late
 from .cpu import draw_negatives_cpu
-
-
-def _draw_negatives_launcher():
-    from .triton_kernels import draw_negatives_triton
-
-    return draw_negatives_triton
 
 
 def _draw_negatives_fake(candidates, rowptr, keys, users, bits):
@@ -22,6 +17,6 @@ def _draw_negatives_fake(candidates, rowptr, keys, users, bits):
 draw_negatives = Primitive(
     "draw_negatives(Tensor candidates, Tensor rowptr, Tensor keys, Tensor users, Tensor bits) -> Tensor",
     cpu=draw_negatives_cpu,
-    triton=_draw_negatives_launcher,
+    triton=late(__package__, "draw_negatives_triton"),
     fake=_draw_negatives_fake,
 )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..csr import CSRGraph
 from ..dispatch import Primitive, implementation
+from ..support import late
 from .cpu import edge_dot_cpu, row_sum_cpu
 
 
@@ -56,18 +57,6 @@ def edges_of(graph: CSRGraph, dtype: torch.dtype, *, degree_scaled: bool = False
     return Edges(graph.rowptr, graph.columns, values, scale, graph.constant, *pieces)
 
 
-def _row_sum_launcher():
-    from .triton_kernels import row_sum_triton
-
-    return row_sum_triton
-
-
-def _edge_dot_launcher():
-    from .triton_kernels import edge_dot_triton
-
-    return edge_dot_triton
-
-
 def _row_sum_fake(rowptr, columns, values, scale, constant, pieces, splits, num_slots, x, residual, out_scale):
     return x.new_empty(rowptr.shape[0] - 1, x.shape[1])
 
@@ -81,7 +70,7 @@ row_sum = Primitive(
     "row_sum(Tensor rowptr, Tensor columns, Tensor? values, Tensor? scale, float constant, Tensor? pieces, "
     "Tensor? splits, int num_slots, Tensor x, Tensor? residual, float out_scale) -> Tensor",
     cpu=row_sum_cpu,
-    triton=_row_sum_launcher,
+    triton=late(__package__, "row_sum_triton"),
     fake=_row_sum_fake,
 )
 
@@ -89,6 +78,6 @@ row_sum = Primitive(
 edge_dot = Primitive(
     "edge_dot(Tensor rowptr, Tensor columns, Tensor? pieces, Tensor left, Tensor right) -> Tensor",
     cpu=edge_dot_cpu,
-    triton=_edge_dot_launcher,
+    triton=late(__package__, "edge_dot_triton"),
     fake=_edge_dot_fake,
 )

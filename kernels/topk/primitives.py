@@ -5,19 +5,8 @@ from __future__ import annotations
 import torch
 
 from ..dispatch import Primitive
+from ..support import late
 from .cpu import mask_seen_cpu, select_cpu
-
-
-def _mask_seen_launcher():
-    from .triton_kernels import mask_seen_triton
-
-    return mask_seen_triton
-
-
-def _select_launcher():
-    from .triton_kernels import select_triton
-
-    return select_triton
 
 
 def _mask_seen_fake(scores, users, rowptr, columns):
@@ -32,7 +21,7 @@ def _select_fake(scores, k):
 mask_seen = Primitive(
     "mask_seen(Tensor(a!) scores, Tensor users, Tensor rowptr, Tensor columns) -> ()",
     cpu=mask_seen_cpu,
-    triton=_mask_seen_launcher,
+    triton=late(__package__, "mask_seen_triton"),
     fake=_mask_seen_fake,
 )
 
@@ -40,6 +29,6 @@ mask_seen = Primitive(
 select = Primitive(
     "select(Tensor scores, int k) -> (Tensor, Tensor)",
     cpu=select_cpu,
-    triton=_select_launcher,
+    triton=late(__package__, "select_triton"),
     fake=_select_fake,
 )

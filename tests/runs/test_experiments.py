@@ -402,6 +402,19 @@ def test_what_a_file_may_not_set_is_passed_over_with_a_line(experiments):
     assert (seen["seed"], seen["minutes"], seen["precision"], seen["reg_weight"]) == (999, None, "fp32", 0.1)
 
 
+def test_runs_of_0_1_0_go_on_but_not_with_what_a_flag_of_the_row_changes(experiments, refused):
+    """There LightGCN's preset won over flags for all rows, so that those are not asked of its runs."""
+    old = Path(__file__).parents[1] / "old_runs"
+    shutil.rmtree("data")
+    for name in ("data", "experiments"):
+        shutil.copytree(old / name, name)
+    flags = ["table1", "--seeds", 999, "--output=experiments", "--report-only", "--cache-dir=none", "--data-dir=data"]
+    outcome = experiments(*flags)
+    assert outcome.status == 0, outcome.err
+    said = ("learning_rate 0.001 (now 0.02); go on with --lightgcn.learning-rate 0.001",)
+    refused(experiments(*flags, "--lightgcn.learning-rate", 0.02), "experiments/runs/lightgcn-seed999", *said)
+
+
 def test_stand_in_data_are_called_so(experiments, shop, monkeypatch):
     size = StandInSize(users=160, items=120, train=640, valid=180, test=180, user_degree=20, item_degree=30)
     monkeypatch.setitem(stand_in.STAND_IN_SIZES, "baby", size)
