@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..dispatch import Primitive
-from ..support import accumulation_dtype, late
+from ..support import accumulation_dtype
 from .cpu import bpr_backward_cpu, bpr_forward_cpu
 from .operands import Operands
 
@@ -35,7 +35,6 @@ _ARGUMENTS = (
 bpr_forward = Primitive(
     f"bpr_forward({_ARGUMENTS}) -> (Tensor, Tensor, Tensor)",
     cpu=bpr_forward_cpu,
-    triton=late(__package__, "bpr_forward_triton"),
     fake=_forward_fake,
 )
 
@@ -44,6 +43,5 @@ bpr_backward = Primitive(
     f"bpr_backward(Tensor grad_losses, Tensor grad_regulariser, Tensor slopes, {_ARGUMENTS}) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     cpu=bpr_backward_cpu,
-    triton=late(__package__, "bpr_backward_triton"),
     fake=_backward_fake,
 )

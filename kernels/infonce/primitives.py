@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..dispatch import Primitive
-from ..support import accumulation_dtype, late
+from ..support import accumulation_dtype
 from .cpu import infonce_backward_cpu, infonce_forward_cpu
 
 
@@ -30,7 +30,6 @@ def _backward_fake(
 infonce_forward = Primitive(
     "infonce_forward(Tensor unit, Tensor weight, Tensor nodes, float temperature) -> (Tensor, Tensor, Tensor)",
     cpu=infonce_forward_cpu,
-    triton=late(__package__, "infonce_forward_triton"),
     fake=_forward_fake,
 )
 
@@ -39,6 +38,5 @@ infonce_backward = Primitive(
     "infonce_backward(Tensor grad, Tensor unit, Tensor weight, Tensor nodes, Tensor logsumexp, float temperature) "
     "-> Tensor",
     cpu=infonce_backward_cpu,
-    triton=late(__package__, "infonce_backward_triton"),
     fake=_backward_fake,
 )

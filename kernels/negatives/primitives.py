@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from ..dispatch import Primitive
-from ..support import late
 from .cpu import draw_negatives_cpu
 
 
@@ -17,6 +16,5 @@ def _draw_negatives_fake(candidates, rowptr, keys, users, bits):
 draw_negatives = Primitive(
     "draw_negatives(Tensor candidates, Tensor rowptr, Tensor keys, Tensor users, Tensor bits) -> Tensor",
     cpu=draw_negatives_cpu,
-    triton=late(__package__, "draw_negatives_triton"),
     fake=_draw_negatives_fake,
 )

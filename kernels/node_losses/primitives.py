@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..dispatch import Primitive
-from ..support import accumulation_dtype, late
+from ..support import accumulation_dtype
 from .cpu import node_losses_backward_cpu, node_losses_forward_cpu
 from .forms import needs_cosines, needs_distances
 
@@ -47,7 +47,6 @@ node_losses_forward = Primitive(
     "node_losses_forward(Tensor h, Tensor? preference_logits, Tensor? free_logits, str mda, str msa) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     cpu=node_losses_forward_cpu,
-    triton=late(__package__, "node_losses_forward_triton"),
     fake=_forward_fake,
 )
 
@@ -57,6 +56,5 @@ node_losses_backward = Primitive(
     "Tensor w_dif, Tensor norms, Tensor cosines, Tensor distances, Tensor pair_norms, str mda, str msa) "
     "-> (Tensor, Tensor)",
     cpu=node_losses_backward_cpu,
-    triton=late(__package__, "node_losses_backward_triton"),
     fake=_backward_fake,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..dispatch import Primitive
-from ..support import accumulation_dtype, late
+from ..support import accumulation_dtype
 from .cpu import normalize_rows_backward_cpu, normalize_rows_forward_cpu
 
 
@@ -19,7 +19,6 @@ def _backward_fake(grad, out, norm, scale):
 normalize_rows_forward = Primitive(
     "normalize_rows_forward(Tensor x, float scale) -> (Tensor, Tensor)",
     cpu=normalize_rows_forward_cpu,
-    triton=late(__package__, "normalize_rows_forward_triton"),
     fake=_forward_fake,
 )
 
@@ -27,6 +26,5 @@ normalize_rows_forward = Primitive(
 normalize_rows_backward = Primitive(
     "normalize_rows_backward(Tensor grad, Tensor out, Tensor norm, float scale) -> Tensor",
     cpu=normalize_rows_backward_cpu,
-    triton=late(__package__, "normalize_rows_backward_triton"),
     fake=_backward_fake,
 )

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ..csr import CSRGraph
 from ..dispatch import Primitive, implementation
-from ..support import late
 from .cpu import edge_dot_cpu, row_sum_cpu
 
 
@@ -70,7 +69,6 @@ row_sum = Primitive(
     "row_sum(Tensor rowptr, Tensor columns, Tensor? values, Tensor? scale, float constant, Tensor? pieces, "
     "Tensor? splits, int num_slots, Tensor x, Tensor? residual, float out_scale) -> Tensor",
     cpu=row_sum_cpu,
-    triton=late(__package__, "row_sum_triton"),
     fake=_row_sum_fake,
 )
 
@@ -78,6 +76,5 @@ row_sum = Primitive(
 edge_dot = Primitive(
     "edge_dot(Tensor rowptr, Tensor columns, Tensor? pieces, Tensor left, Tensor right) -> Tensor",
     cpu=edge_dot_cpu,
-    triton=late(__package__, "edge_dot_triton"),
     fake=_edge_dot_fake,
 )

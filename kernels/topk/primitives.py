@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from ..dispatch import Primitive
-from ..support import late
 from .cpu import mask_seen_cpu, select_cpu
 
 
@@ -21,7 +20,6 @@ def _select_fake(scores, k):
 mask_seen = Primitive(
     "mask_seen(Tensor(a!) scores, Tensor users, Tensor rowptr, Tensor columns) -> ()",
     cpu=mask_seen_cpu,
-    triton=late(__package__, "mask_seen_triton"),
     fake=_mask_seen_fake,
 )
 
@@ -29,6 +27,5 @@ mask_seen = Primitive(
 select = Primitive(
     "select(Tensor scores, int k) -> (Tensor, Tensor)",
     cpu=select_cpu,
-    triton=late(__package__, "select_triton"),
     fake=_select_fake,
 )
