@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..kernels import CSRGraph, dropout, propagate
+from ..kernels import CSRGraph, dropout, normalize_rows, propagate
 from ..nn.linear import linear
 from ..nn.towers import FeatureTower
 from ..options import Options, at_least, option
@@ -29,16 +29,14 @@ class BM3Options(Options):
 
     embedding_size: int = option(64, "d, dimensions of an embedding", check=at_least(1))
     n_layers: int = option(1, "L, layers on the user-item graph", check=at_least(0), search=(1, 2))
-    dropout: float = option(
-        0.5, "share of a target's numbers that a step leaves out", check=_share, search=(0.3, 0.5)
-    )
+    dropout: float = option(0.5, "share of a target's numbers that a step leaves out", check=_share, search=(0.3, 0.5))
     cl_weight: float = option(
         2.0, "of the losses of modalities (published code; the paper has none, which is 1)", check=at_least(0)
     )
     reg_weight: float = option(0.1, "lambda, of the regulariser", check=at_least(0), search=(0.1, 0.01))
     regulariser: str = option(
         "norms",
-        "Frobenius norms of all embeddings over the number of items (published code), or the batch's mean square (paper)",
+        "norms: Frobenius norms of all h over the number of items (published code); squares: the batch's mean (paper)",
         choices=("norms", "squares"),
     )
     train_features: bool = option(True, "learn the items' raw features too, as the published code does")
@@ -47,8 +45,9 @@ class BM3Options(Options):
 class BM3(Model[BM3Options]):
     """LightGCN whose embeddings, passed through a predictor, shall point where others point after dropout.
 
-    Online: user and item embeddings h (LightGCN, eq. 2; items with their own embedding added) and a linear projection f
-    of each modality, all through one linear predictor. Targets: the same h and f with numbers dropped, without gradient.
+    Online: embeddings h of users and items (LightGCN; items with their own row added) and a linear projection of each
+    modality, all through one linear predictor. Targets: the same h and projections with numbers dropped, without a
+    gradient.
     """
 
     title = "BM3 (2023): bootstrapped, without negatives"
@@ -91,47 +90,48 @@ class BM3(Model[BM3Options]):
         return users, items + self.table[self.num_users :]
 
     def loss_parts(self, batch: Batch) -> Tensor:
-        """The losses of section 3.3 on the batch's users and their items; its negatives are not looked at.
-
-        The published code drops numbers of whole tables and then takes the batch's rows. Here the rows are taken first,
-        and the mask of a row is the one that it has in the whole.
-        """
+        """The losses of section 3.3 on the batch's users and their items; its negatives are not looked at."""
         options, users, items = self.options, batch.users, batch.positives
         all_users, all_items = self.encode()
-        h_users, h_items = F.embedding(users, all_users), F.embedding(items, all_items)  # (B, D)
+        online = [
+            F.embedding(users, all_users),
+            F.embedding(items, all_items),
+            *(tower(items) for tower in self.towers),
+        ]
+        # Both of length 1, (B, D) each, so that an inner product is a cosine.
+        predicted = normalize_rows(self.predictor(torch.cat(online))).split(len(users))
+        targets = normalize_rows(torch.cat(self._targets(online, batch))).split(len(users))
 
-        def target(online: Tensor, stream: int, rows: Tensor) -> Tensor:
-            return dropout(online.detach(), options.dropout, batch.bits[0], stream=stream, rows=rows)
+        def apart(one: int, other: int) -> Tensor:
+            """1 - cosine of a prediction and a target, mean over the batch: ()."""
+            return 1 - (predicted[one] * targets[other]).sum() / max(len(users), 1)
 
-        user_targets, item_targets = target(h_users, 0, users), target(h_items, 1, items)
-        # L_rec: users point at their item, items at their user.
-        reconstruction = _apart(self.predictor(h_users), item_targets) + _apart(self.predictor(h_items), user_targets)
-        alignment, masked = all_users.new_zeros(()), all_users.new_zeros(())
-        for stream, tower in enumerate(self.towers, start=2):
-            f = tower(items)  # (B, D)
-            predicted = self.predictor(f)
-            alignment = alignment + _apart(predicted, item_targets)  # L_align: a modality points at its item
-            masked = masked + _apart(predicted, target(f, stream, items))  # L_mask: and at itself
+        user, item, modalities = 0, 1, range(2, len(online))
+        # L_rec: a user's prediction points at the item, the item's at the user.
+        reconstruction = apart(user, item) + apart(item, user)
+        # L_align and L_mask: a modality's prediction points at the item, and at the modality itself.
+        alignment = torch.stack([apart(modality, item) for modality in modalities]).sum()
+        masked = torch.stack([apart(modality, modality) for modality in modalities]).sum()
         if options.regulariser == "norms":
             regulariser = (torch.linalg.vector_norm(all_users) + torch.linalg.vector_norm(all_items)) / self.num_items
         else:
-            regulariser = (h_users.square().sum() + h_items.square().sum()) / max(users.numel(), 1)
-        return torch.stack(
-            [
-                reconstruction,
-                options.cl_weight * alignment,
-                options.cl_weight * masked,
-                options.reg_weight * regulariser,
-            ]
-        )
+            regulariser = (online[user].square().sum() + online[item].square().sum()) / max(len(users), 1)
+        parts = reconstruction, options.cl_weight * alignment, options.cl_weight * masked
+        return torch.stack([*parts, options.reg_weight * regulariser])
+
+    @torch.no_grad()
+    def _targets(self, online: list[Tensor], batch: Batch) -> list[Tensor]:
+        """Users, items and modalities with numbers dropped, (B, D) each.
+
+        The published code drops numbers of whole tables and then takes the batch's rows; here the rows come first, and
+        the mask of a row is the one that it has in the whole.
+        """
+        share, seed = self.options.dropout, batch.bits[0]
+        rows = batch.users, *[batch.positives] * (len(online) - 1)
+        return [dropout(h, share, seed, stream=number, rows=rows[number]) for number, h in enumerate(online)]
 
     @torch.no_grad()
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Both sides after the predictor: (U, D) and (I, D)."""
         users, items = self.encode()
         return self.predictor(users), self.predictor(items)
-
-
-def _apart(predicted: Tensor, target: Tensor) -> Tensor:
-    """1 - cosine of (B, D) and (B, D), mean over the batch: ()."""
-    return 1 - F.cosine_similarity(predicted, target, dim=1).mean()

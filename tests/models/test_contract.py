@@ -12,6 +12,7 @@ SMALL = {
     "mde": {"embedding_size": 8, "projection_hidden": 16, "user_k": 4, "knn_k": 3},
     "lightgcn": {"embedding_size": 8},
     "bm3": {"embedding_size": 8},
+    "slmrec": {"embedding_size": 8},
 }
 
 
