@@ -3,7 +3,8 @@
 #
 # Usage: bench/on_gpu.sh OUT [data dir]
 #
-# Leaves in OUT: gpu.md and gpu.png (the report), a .json of pytest-benchmark for each kind of benchmark, and log.txt.
+# Leaves in OUT: gpu.html, gpu.md and gpu.png (the report), a .json of pytest-benchmark for each kind of benchmark, and
+# log.txt.
 # Runs from a checkout; torch, triton, pytest and pytest-benchmark must be there. Most of the tests' time is compiling
 # kernels: with pytest-xdist they are compiled side by side.
 set -uo pipefail
@@ -58,5 +59,6 @@ benchmark model 90 --dataset clothing
 benchmark products 65 --edges 100000,1000000,10000000,100000000 --no-compile
 benchmark operators 30 --dataset clothing
 benchmark accelerate 30 --dataset clothing --edges ""
-[ ${#results[@]} -gt 0 ] && "$python" -P -m bench.report "${results[@]}" --markdown "$out/gpu.md" --chart "$out/gpu.png"
+[ ${#results[@]} -gt 0 ] && "$python" -P -m bench.report "${results[@]}" \
+    --markdown "$out/gpu.md" --html "$out/gpu.html" --chart "$out/gpu.png"
 exit $failed

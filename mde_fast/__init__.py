@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC = {
     "Recommender": ".ranking.recommender",
     "Config": ".runs.config",
+    "make_config": ".runs.config",
+    "Evaluator": ".ranking.evaluator",
     "find_preset": ".runs.presets",
     "start_run": ".runs.life",
     "resume_run": ".runs.life",

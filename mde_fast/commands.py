@@ -5,16 +5,20 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from tqdm import tqdm
 
 from .data.reading import first_line
 from .errors import InputError
-from .runs.config import OPTIONS, TYPES, convert, default_of, read_yaml, resolve_key
-from .runs.presets import preset_names
+from .models import DEFAULT_MODEL, find_model, model_names
+from .options import Option, convert, shown
+from .runs.config import Config, make_config, model_of_file, read_options, resolve_key, schema
+from .runs.presets import Preset, find_preset, preset_names
 from .training.memory import is_out_of_memory
 from .training.trainer import TrainingError
 
@@ -46,46 +50,107 @@ def make_parser(program: str, description: str, epilog: str = "") -> argparse.Ar
     )
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """A flag for every option of :class:`mde_fast.runs.config.Config`, grouped, with its default in the help."""
-    groups: dict[str, Any] = {}
-    for name, entry in OPTIONS.items():
-        group = entry.metadata["group"]
-        if group not in groups:
-            groups[group] = parser.add_argument_group(f"{group} options (any is a YAML key too)")
-        choices, default = entry.metadata["choices"], default_of(name)
-        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-        suffix = f" (default: {shown})" if default not in (None, (), {}) else ""
-        groups[group].add_argument(
-            f"--{name.replace('_', '-')}",
-            dest=name,
-            default=argparse.SUPPRESS,
-            metavar="{" + ",".join(map(str, choices)) + "}" if choices else _metavar(name),
-            help=(entry.metadata["help"] + suffix).replace("%", "%%"),
-            **({"nargs": "?", "const": "true"} if TYPES[name] is bool else {}),
-        )
+@dataclass(frozen=True)
+class Given:
+    """What a command was told: by flags and, below them, by a ``--config`` file.
+
+    Attributes:
+        models: whose options could be given.
+        flags, file: option name -> value.
+        grids: option name -> values that a file of MMRec's would try one by one.
+    """
+
+    models: tuple[str, ...]
+    flags: dict[str, Any]
+    file: dict[str, Any]
+    grids: dict[str, tuple]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {**self.file, **self.flags}
 
 
-def add_preset(parser: argparse.ArgumentParser) -> None:
-    """The flag that names a preset, for :func:`mde_fast.runs.presets.find_preset`."""
+def chosen_model(arguments: list[str]) -> str:
+    """The model that a command line is about: of ``--model``, else of a ``--config`` file, else the default.
+
+    A file tells by its key ``model`` or, as MMRec's do, by its name; of several files the last one that does.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--model")
+    parser.add_argument("--config", action="append", default=[])
+    spelled = [re.sub("^--model(?==|$)", "--model", argument, flags=re.IGNORECASE) for argument in arguments]
+    try:
+        parsed, _ = parser.parse_known_args(spelled)
+    except InputError:  # a flag without its value, which the whole parser words better
+        return DEFAULT_MODEL
+    model = parsed.model
+    for path in reversed(parsed.config):
+        model = model or model_of_file(path)
+    model = (model or DEFAULT_MODEL).lower()
+    find_model(model)
+    return model
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """The flag that names files of options."""
     parser.add_argument(
-        "--preset",
-        metavar="NAME",
-        help="options found for a dataset; --config and flags win over them. "
-        f"{', '.join(preset_names())}, none, or a YAML file (default: the one named like the dataset, else default)",
+        "--config",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="YAML file of options, ours or MMRec's; may be repeated, the later wins, and flags win over all",
     )
 
 
-def _metavar(name: str) -> str:
-    return {int: "N", float: "X", bool: "true|false"}.get(TYPES[name], "VALUE")
+def add_options(parser: argparse.ArgumentParser, models: Iterable[str]) -> None:
+    """A flag for every option that runs of ``models`` have, grouped by owner, with its default in the help."""
+    groups: dict[str, Any] = {}
+    options: dict[str, Option] = {}
+    for model in models:
+        options |= {name: entry for name, entry in schema(model).items() if name not in options}
+    for name, entry in options.items():
+        if entry.owner not in groups:
+            title = f"options of {entry.owner}" if entry.owner in model_names() else f"{entry.owner} options"
+            groups[entry.owner] = parser.add_argument_group(f"{title} (any is a YAML key too)")
+        suffix = f" (default: {shown(entry.default)})" if entry.default not in (None, (), {}) else ""
+        groups[entry.owner].add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=name,
+            default=argparse.SUPPRESS,
+            metavar="{" + ",".join(map(str, entry.choices)) + "}" if entry.choices else _metavar(entry),
+            help=(entry.help + suffix).replace("%", "%%"),
+            **({"nargs": "?", "const": "true"} if entry.type is bool else {}),
+        )
 
 
-def normalise_flags(arguments: list[str], own: tuple[str, ...]) -> list[str]:
+def add_preset(parser: argparse.ArgumentParser, model: str) -> None:
+    """The flag that names a preset, for :func:`mde_fast.runs.presets.find_preset`."""
+    try:
+        names = ", ".join([*preset_names(model), "none"])
+    except InputError:  # a file that cannot be read matters to those alone who need a preset
+        names = "none"
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help=f"options found for {model} on a dataset; --config and flags win over them. {names}, or a YAML file "
+        "(default: the one named like the dataset, if any)",
+    )
+
+
+def _metavar(entry: Option) -> str:
+    return {int: "N", float: "X", float | None: "X", bool: "true|false"}.get(entry.type, "VALUE")
+
+
+def normalise_flags(arguments: list[str], own: tuple[str, ...], models: Collection[str]) -> list[str]:
     """Spell every option's flag the one way that the parser knows, whichever alias was used.
 
     Args:
         arguments: as typed.
         own: flags of the command itself, left alone.
+        models: whose options there are.
 
     Raises:
         InputError: a flag that is neither.
@@ -95,20 +160,50 @@ def normalise_flags(arguments: list[str], own: tuple[str, ...]) -> list[str]:
         flag, equals, value = argument.partition("=")
         name = flag[2:]
         if flag.startswith("--") and name and name not in own:
-            flag = "--" + resolve_key(name, "command line").replace("_", "-")
+            flag = "--" + resolve_key(name, models, "command line").name.replace("_", "-")
         spelled.append(flag + equals + value)
     return spelled
 
 
-def collect_options(parsed: argparse.Namespace, yaml_path: str | None) -> dict[str, Any]:
-    """Options from a YAML file and, over them, from flags."""
+def parse(
+    parser: argparse.ArgumentParser, arguments: list[str], own: tuple[str, ...], models: tuple[str, ...]
+) -> argparse.Namespace:
+    """Parse a command line that has, beside the command's ``own`` flags, those of files, preset and options."""
+    add_config(parser)
+    add_preset(parser, models[0])
+    add_options(parser, models)
+    return parser.parse_args(normalise_flags(arguments, (*own, "config", "preset", "help"), models))
+
+
+def resolve(given: Given, preset: str | None) -> tuple[Preset, Config]:
+    """All options of a run of the one model that could be given: default < preset < file < flag.
+
+    Args:
+        preset: the name of one, or a file; None for the dataset's own.
+    """
+    (model,) = given.models
+    dataset = given.options.get("dataset", schema(model)["dataset"].default)
+    found = find_preset(dataset, preset, model=model)
+    return found, make_config({**found.options, **given.options, "model": model})
+
+
+def collect_options(parsed: argparse.Namespace, models: tuple[str, ...]) -> Given:
+    """What YAML files and, over them, flags say."""
+    entries = {name: entry for model in models for name, entry in schema(model).items()}
+    flags = {
+        name: convert(entry, getattr(parsed, name), "command line")
+        for name, entry in entries.items()
+        if hasattr(parsed, name)
+    }
     options: dict[str, Any] = {}
-    flags = {name: convert(name, getattr(parsed, name), "command line") for name in OPTIONS if hasattr(parsed, name)}
-    if yaml_path is not None:
-        options, notes = read_yaml(yaml_path, decided=flags)
-        for note in notes:
+    grids: dict[str, tuple] = {}
+    for path in parsed.config:
+        file = read_options(path, models, decided=flags)
+        for note in file.notes:
             logger.info("%s", note)
-    return {**options, **flags}
+        grids = {name: values for name, values in grids.items() if name not in file.options} | file.grids
+        options = {name: value for name, value in options.items() if name not in file.grids} | file.options
+    return Given(models, flags, options, grids)
 
 
 def run_command(main: Callable[[list[str]], int | None], *, level: int = logging.INFO) -> None:

@@ -6,8 +6,9 @@ import json
 import logging
 
 from .commands import make_parser, run_command
+from .options import convert
 from .ranking.evaluator import format_metrics
-from .runs.config import convert
+from .ranking.options import EvaluationOptions
 from .runs.life import evaluate_run
 
 
@@ -20,7 +21,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--data-dir", metavar="DIR", help="where dataset folders are, when they have moved")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parsed = parser.parse_args(arguments)
-    topk = convert("topk", parsed.topk, "--topk") if parsed.topk else ()
+    topk = convert(EvaluationOptions.schema()["topk"], parsed.topk, "--topk") if parsed.topk else ()
     result = evaluate_run(parsed.run, topk=topk, data_dir=parsed.data_dir)
     if parsed.json:
         print(json.dumps(result, indent=2))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from .commands import add_options, add_preset, collect_options, make_parser, normalise_flags, run_command
+from .commands import chosen_model, collect_options, make_parser, parse, resolve, run_command
 from .errors import InputError
-from .runs.config import default_of, make_config
 from .runs.life import resume_run, start_run
-from .runs.presets import find_preset
+from .runs.run import RunFolder
 
 EPILOG = """examples:
-  python -m mde_fast.train --dataset clothing
+  python -m mde_fast.train --dataset clothing --minutes 4
   python -m mde_fast.train --dataset data/my_shop --features image=clip.npy,text=bert.npy --output runs/shop
   python -m mde_fast.train --dataset purchases.csv --split temporal --require-real
   python -m mde_fast.train --resume runs/shop --epochs 200
 
-An option that is not given has the value of the dataset's preset or, failing that, the default named above.
+An option that is not given has the value of the model's preset for the dataset or, failing that, the default named
+above. Shown are the options of one model: --model NAME --help shows those of another.
 """
 
 
@@ -23,13 +23,11 @@ def main(arguments: list[str]) -> int:
         "train", "Train a multi-modal recommender and report its test metrics at the best validation epoch.", EPILOG
     )
     parser.usage = "%(prog)s [--dataset NAME] [--output RUN] [option ...]\n       %(prog)s --resume RUN [--epochs N]"
-    parser.add_argument("--config", metavar="FILE", help="YAML file of options; flags win over it")
-    add_preset(parser)
     parser.add_argument("--output", metavar="RUN", help="run folder to make (default: runs/DATASET-MODEL-DATE)")
     parser.add_argument("--resume", metavar="RUN", help="continue this run; --epochs may raise its limit")
-    add_options(parser)
-    parsed = parser.parse_args(normalise_flags(arguments, own=("config", "preset", "output", "resume", "help")))
-    options = collect_options(parsed, parsed.config)
+    models = (_model(arguments),)
+    parsed = parse(parser, arguments, ("output", "resume"), models)
+    given = collect_options(parsed, models)
     if parsed.output == "":
         raise InputError("--output: is empty; name the run folder to make, or leave --output out")
     if parsed.resume is not None:
@@ -37,13 +35,20 @@ def main(arguments: list[str]) -> int:
             raise InputError("--output: a resumed run stays in its folder; leave --output out")
         if parsed.preset is not None:
             raise InputError("--preset: a resumed run keeps its options; leave --preset out")
-        result = resume_run(parsed.resume, options)
+        result = resume_run(parsed.resume, given.options)
     else:
-        dataset, model = (options.get(name, default_of(name)) for name in ("dataset", "model"))
-        preset = find_preset(dataset, parsed.preset, model=model)
-        config = make_config({**preset.options, **options})
-        result = start_run(config, parsed.output, notes=(preset.describe(options),))
-    return 0 if result["status"] == "finished" else 130
+        preset, config = resolve(given, parsed.preset)
+        result = start_run(config, parsed.output, notes=(preset.describe(given.options),))
+    return 130 if result["status"] == "interrupted" else 0
+
+
+def _model(arguments: list[str]) -> str:
+    """Whose options the command line has: those of the run that goes on, else those of the model that it chooses."""
+    resumed = [value for flag, value in zip(arguments, arguments[1:]) if flag == "--resume"]
+    resumed += [argument.partition("=")[2] for argument in arguments if argument.startswith("--resume=")]
+    if resumed and RunFolder(resumed[-1]).has("config.yaml"):
+        return RunFolder(resumed[-1]).config().model
+    return chosen_model(arguments)
 
 
 if __name__ == "__main__":

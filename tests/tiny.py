@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from mde_fast.data.dataset import InteractionDataset, Split
+from mde_fast.models import Batch
 
 PARTS = ("train", "valid", "test")
 WIDTHS = (7, 4, 5, 6)  # of the modalities' features, all different so that none can pass for another
@@ -37,3 +39,10 @@ def tiny_dataset(
             name: rng.standard_normal((num_items, width)).astype(np.float32) for name, width in zip(modalities, WIDTHS)
         },
     )
+
+
+def random_batch(dataset: InteractionDataset, count: int = 40, seed: int = 0) -> Batch:
+    """Triples of any user and any items, with bits of their own."""
+    generator = torch.Generator().manual_seed(seed)
+    limits = (dataset.num_users, dataset.num_items, dataset.num_items, 2**62)
+    return Batch(*(torch.randint(limit, (count,), generator=generator) for limit in limits))

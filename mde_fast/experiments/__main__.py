@@ -4,35 +4,46 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..commands import add_options, add_preset, collect_options, make_parser, normalise_flags, run_command
+from ..commands import Given, collect_options, make_parser, parse, run_command
+from ..data.options import DataOptions
 from ..errors import InputError
-from ..files.lock import exclusive
+from ..files import exclusive
+from ..options import convert, shown
+from ..report.markdown import block_to_markdown
 from ..runs.assemble import make_dataset, make_device
-from ..runs.config import OPTIONS, convert, default_of, make_config
-from ..runs.presets import Preset, find_preset
+from ..runs.config import resolve_key
+from ..runs.presets import head_comment
+from ..training.options import TrainingOptions
 from .document import Findings
 from .measurements import measure
 from .plan import plan_runs
 from .report import means_table, write_reports
-from .rows import EXPERIMENTS, REFUSED
+from .rows import EXPERIMENTS, REFERENCE, ROWS, SHARED, Layers, flag_of, refused_options, row_config, row_models
 from .running import Training, train
 
 logger = logging.getLogger("mde_fast")
 
 SEEDS = "999,1000,1001"
-OWN_FLAGS = ("seeds", "jobs", "output", "config", "preset", "report-only", "help")
+OWN_FLAGS = ("seeds", "jobs", "output", "report-only")
 EPILOG = """experiments:
   table1      LightGCN, a DRAGON-like setting and MDE (the paper's Table I, the rows that can be trained here)
   table2      MDE without MDA, without MSA, without NLT, and whole (Table II)
   figure2     variant A with preferences 0.1 to 0.9, variant B and MDE (Figure 2)
   precision   bf16 towers against float32
 
-Every training option is a flag and holds for all rows; a row's own options win over it. Runs that several experiments
-need are trained once. The same command goes on where it stopped: finished runs are skipped, begun ones resumed.
+Every option is a flag and holds for all rows whose model has it; --ROW.OPTION holds for one row alone, such as
+--lightgcn.learning-rate 0.001. What makes a row that row cannot be set. Runs that several experiments need are trained
+once. The same command goes on where it stopped: finished runs are skipped, begun ones resumed.
+
+written into DIR:
+  EXPERIMENT.html, .md, .json   the report as a page, as text and as data
+  figure2.png                   the picture of figure2, which its page has in it
+  runs/                         a run folder for each row and seed
 
 examples:
   python -m mde_fast.experiments table2 --dataset baby
@@ -43,34 +54,40 @@ examples:
 
 
 def main(arguments: list[str]) -> int:
+    arguments, of_row_texts = _split_row_flags(arguments)
+    named = [argument for argument in arguments if argument in EXPERIMENTS]
+    models = row_models(named or EXPERIMENTS)
     parser = make_parser("experiments", "Train what the paper compares, over several seeds, and report it.", EPILOG)
     parser.usage = "%(prog)s EXPERIMENT [EXPERIMENT ...] [--dataset NAME] [--jobs N] [option ...]"
     _add_flags(parser)
-    add_options(parser)
-    parsed = parser.parse_args(normalise_flags(arguments, own=OWN_FLAGS))
+    parsed = parse(parser, arguments, OWN_FLAGS, models)
     experiments = list(dict.fromkeys(parsed.experiments))
     seeds = _seeds(parsed.seeds)
     if parsed.jobs < 1:
         raise InputError(f"--jobs: {parsed.jobs} must be 1 or more")
-    given = _options(parsed, experiments)
-    preset = find_preset(given.get("dataset", default_of("dataset")), parsed.preset)
-    options = {**preset.options, **given}
-    config = make_config(options)
-    make_device(config)
+    refused = refused_options(experiments)
+    given = _given(parsed, refused, row_models(experiments))
+    of_row = _of_row(of_row_texts, experiments, refused)
+    dataset_name = given.options.get("dataset", DataOptions.schema()["dataset"].default)
+    layers = Layers(dataset_name, parsed.preset, given.options, of_row, frozenset(refused))
+    config = row_config(layers, REFERENCE, seeds[0])
+    make_device(config.training)
     dataset = make_dataset(config, with_features=False)  # what is wrong with it shows before anything is written
-    output = Path(parsed.output or Path("experiments") / Path(config.dataset).stem)
+    output = Path(parsed.output or Path("experiments") / Path(config.data.dataset).stem)
     if parsed.report_only and not output.is_dir():
         raise InputError(f"{output}: no such folder; leave --report-only out to train, or give its --output")
-    runs, training = plan_runs(experiments, options, seeds, output), Training()
+    runs, training = plan_runs(experiments, layers, seeds, output), Training()
     if not parsed.report_only:
         _make(output)
         with exclusive(output, "wait for its end, use --report-only or another --output") as lock:
             training = train(runs, parsed.jobs, lock)
-    findings = Findings(runs, measure(runs, dataset), training.failures, options, _settings(parsed, given, preset))
+    settings = _settings(parsed.config, given, layers, row_models(experiments))
+    findings = Findings(runs, measure(runs, dataset), training.failures, settings)
     documents = write_reports(experiments, findings, output)
     for document in documents:
-        logger.info("\n%s", means_table(document).replace("## Means over seeds", document["title"]))
-    logger.info("\nreports in %s: %s", output, ", ".join(f"{name}.md, {name}.json" for name in experiments))
+        logger.info("\n%s\n\n%s", document["title"], block_to_markdown(means_table(document)))
+    files = (f"{name}.{ending}" for name in experiments for ending in ("html", "md", "json"))
+    logger.info("\nreports in %s: %s", output, ", ".join(files))
     return _close(documents, training)
 
 
@@ -93,63 +110,98 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         help="runs side by side, each a process with its share of the CPU threads; a GPU is shared (default: 1)",
     )
     parser.add_argument("--output", metavar="DIR", help="reports, and runs in DIR/runs (default: experiments/DATASET)")
-    parser.add_argument("--config", metavar="FILE", help="YAML file of options; flags win over it")
-    add_preset(parser)
     parser.add_argument("--report-only", action="store_true", help="train nothing, report what is there")
 
 
 def _seeds(text: str) -> list[int]:
-    seeds = [convert("seed", part, "--seeds") for part in text.split(",") if part.strip()]
+    seeds = [convert(TrainingOptions.schema()["seed"], part, "--seeds") for part in text.split(",") if part.strip()]
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError(f"--seeds: {text or 'nothing'} needs one or more different whole numbers, e.g. {SEEDS}")
     return seeds
 
 
-def _options(parsed: argparse.Namespace, experiments: list[str]) -> dict[str, Any]:
-    """Options for all rows, without those that only rows and experiments set."""
-    refused = dict(REFUSED)
-    for experiment in experiments:
-        for name in EXPERIMENTS[experiment].varies:
-            refused[name] = f"{experiment} is about this option and sets it; leave it out"
-    options = collect_options(parsed, parsed.config)
-    for name, reason in refused.items():
-        if hasattr(parsed, name):
-            raise InputError(f"--{name}: {reason}")
-        if name in options:
-            logger.info("%s: %s is passed over: %s", parsed.config, name, reason)
-            del options[name]
+def _split_row_flags(arguments: list[str]) -> tuple[list[str], list[tuple[str, str, str]]]:
+    """The other arguments, and (row, option, value) of those for one row (``--lightgcn.learning-rate 0.001``)."""
+    rest, of_row, waiting = [], [], list(arguments)
+    while waiting:
+        flag, equals, value = waiting.pop(0).partition("=")
+        row, dot, name = flag.removeprefix("--").rpartition(".")  # rows have dots, options have none
+        if not (flag.startswith("--") and dot):
+            rest.append(flag + equals + value)
+            continue
+        if row not in ROWS:
+            raise InputError(f"{flag}: there is no row {row}; choose from {', '.join(ROWS)}")
+        if not equals:
+            if not waiting:
+                raise InputError(f"{flag}: needs a value")
+            value = waiting.pop(0)
+        of_row.append((row, name, value))
+    return rest, of_row
+
+
+def _of_row(
+    flags: list[tuple[str, str, str]], experiments: list[str], refused: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Row -> options given for it alone.
+
+    Raises:
+        InputError: a row that is not trained, an option that its model does not have, one that makes it that row, or
+            one that all rows must share to be compared.
+    """
+    trained = {row for name in experiments for row in EXPERIMENTS[name].rows}
+    options: dict[str, dict[str, Any]] = {}
+    for row, name, value in flags:
+        if row not in trained:
+            raise InputError(f"--{row}.{name}: no row of {', '.join(experiments)}; choose {', '.join(sorted(trained))}")
+        entry = resolve_key(name, (ROWS[row].model,), f"--{row}.{name}")
+        if entry.name in ROWS[row].options:
+            raise InputError(f"--{row}.{name}: is what makes it that row; leave it out")
+        if entry.name in refused:
+            raise InputError(f"--{row}.{name}: {refused[entry.name]}")
+        if entry.owner in SHARED:
+            flag = flag_of(entry, row)
+            raise InputError(f"--{row}.{name}: all rows are compared on the same data by the same metric; give {flag}")
+        options.setdefault(row, {})[entry.name] = convert(entry, value, f"--{row}.{name}")
     return options
 
 
-def _settings(parsed: argparse.Namespace, given: dict[str, Any], preset: Preset) -> list[str]:
+def _given(parsed: argparse.Namespace, refused: Mapping[str, str], models: tuple[str, ...]) -> Given:
+    """Options for all rows, without those that only rows and experiments set."""
+    given = collect_options(parsed, models)
+    for name, reason in refused.items():
+        if name in given.flags:
+            raise InputError(f"--{name}: {reason}")
+        if given.file.pop(name, None) is not None:
+            logger.info("%s: %s is passed over: %s", ", ".join(parsed.config), name, reason)
+    return given
+
+
+def _settings(files: list[str], given: Given, layers: Layers, models: tuple[str, ...]) -> list[str]:
     """Where the options come from, for the reports."""
-    flags = {name: value for name, value in given.items() if hasattr(parsed, name)}
-    lines = [f"{preset.describe(given).capitalize()}.{_head_comment(preset.path) if preset.path else ''}"]
-    if parsed.config:
-        from_file = {name: value for name, value in given.items() if name not in flags}
-        lines.append(f"Settings from {parsed.config}: {_listed(from_file)}.{_head_comment(parsed.config)}")
+    lines = []
+    for model in models:
+        preset = layers.preset_of(model)
+        lines.append(f"{preset.describe(given.options).capitalize()}.{_said(preset.found)}")
+    if files:
+        from_file = {name: value for name, value in given.file.items() if name not in given.flags}
+        said = " ".join(_said(head_comment(file)) for file in files)
+        lines.append(f"Settings from {', '.join(files)}: {_listed(from_file)}.{said}")
+    own = "; ".join(f"{row}: {_listed(options)}" for row, options in layers.of_row.items())
     lines += [
-        f"Settings given as flags: {_listed(flags)}. All others: the defaults of mde_fast {__version__}.",
-        "All rows have these settings beside their own; but for LightGCN, which has a preset, none was tuned for a row "
-        "by itself, nor by this command.",
+        f"Settings given as flags: {_listed(given.flags)}. All others: the defaults of mde_fast {__version__}.",
+        *([f"Given for one row alone: {own}."] if own else []),
+        "A row has the preset of its model, these settings, and what makes it that row; none was tuned for a row by "
+        "this command.",
     ]
     return lines
 
 
-def _listed(options: dict[str, Any]) -> str:
-    shown = {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in options.items()}
-    return ", ".join(f"{name} {shown[name]}" for name in OPTIONS if name in shown) or "none"
+def _listed(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {shown(value)}" for name, value in options.items()) or "none"
 
 
-def _head_comment(path: str) -> str:
-    """What a file of options says of itself in the comment at its head."""
-    lines = []
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#"):
-            break
-        lines.append(line.lstrip("# ").rstrip())
-    said = " ".join(line for line in lines if line)
-    return f' It says: "{said}"' if said else ""
+def _said(found: str) -> str:
+    return f' It says: "{found}"' if found else ""
 
 
 def _close(documents: list[dict[str, Any]], training: Training) -> int:

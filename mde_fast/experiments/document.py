@@ -32,14 +32,12 @@ class Findings:
         runs: the plan.
         measured: run name -> metric -> (n,) of the test users, of finished runs.
         failures: run name -> why it failed just now.
-        options: those of the command line and its file, without the rows' own.
         settings: lines that say where the options come from.
     """
 
     runs: Sequence[PlannedRun]
     measured: Mapping[str, Mapping[str, np.ndarray]]
     failures: Mapping[str, str]
-    options: Mapping[str, Any]
     settings: Sequence[str]
 
 
@@ -47,7 +45,7 @@ def make_document(experiment: str, findings: Findings) -> dict[str, Any]:
     """Means, deviations, tests and runs of one experiment, with all that is needed to judge and to repeat them."""
     about = EXPERIMENTS[experiment]
     runs = [run for run in findings.runs if run.row in about.rows]
-    dataset = Path(runs[0].config.dataset).stem
+    dataset = Path(runs[0].config.data.dataset).stem
     catalogue = _catalogue(runs)
     rows = [_row(name, [run for run in runs if run.row == name], findings) for name in about.rows]
     per_user = {name: _per_user([run for run in runs if run.row == name], findings) for name in about.rows}
@@ -63,7 +61,7 @@ def make_document(experiment: str, findings: Findings) -> dict[str, Any]:
         "modalities": list(catalogue["features"]) if catalogue else [],
         "date": time.strftime("%Y-%m-%d %H:%M:%S%z"),
         "seeds": list(dict.fromkeys(run.seed for run in runs)),
-        "selection": runs[0].config.valid_metric,
+        "selection": runs[0].config.evaluation.valid_metric,
         "settings": list(findings.settings),
         "options": yaml.safe_load(next(run for run in runs if run.row == REFERENCE).config.to_yaml()),
         "versions_of_this_report": {
@@ -78,11 +76,6 @@ def make_document(experiment: str, findings: Findings) -> dict[str, Any]:
         "published": published_rows(experiment, dataset.lower()),
         "complete": all(run["state"] == "finished" for row in rows for run in row["runs"]),
     }
-
-
-def is_stand_in(document: Mapping[str, Any]) -> bool:
-    """Whether its figures say nothing about real data."""
-    return document["data"] not in (None, REAL)
 
 
 def _row(name: str, runs: Sequence[PlannedRun], findings: Findings) -> dict[str, Any]:

@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 from matplotlib.ticker import MultipleLocator
 
-from .document import is_stand_in
+from ..report.style import drawing
 from .rows import FIXED, REFERENCE
 
 METRIC, TITLE = "recall@5", "Recall@5"
+LINES = (  # row, label, colour, style
+    ("free", "variant B: a free weight at every node", "tab:blue", ":"),
+    (REFERENCE, "MDE: weights from the learned preferences", "tab:red", "-"),
+)
 
 
 def plot_trade_off(document: Mapping[str, Any], path: Path) -> None:
@@ -22,44 +25,51 @@ def plot_trade_off(document: Mapping[str, Any], path: Path) -> None:
     Rows without a finished run are left out.
     """
     rows = {row["name"]: row for row in document["rows"] if row["mean"]}
-    bars = {FIXED[name]: row for name, row in rows.items() if name in FIXED}
     modalities = document["modalities"]
     fixed = "text" if "text" in modalities else modalities[-1]
-    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    title = f"{document['dataset']} ({document['data']}), {_seeds(rows)}"
+    with drawing(path, (7.2, 4.2), title=title, data=document["data"]) as figure:
         axes = figure.subplots()
-        if bars:
-            axes.bar(
-                list(bars),
-                [row["mean"][METRIC] for row in bars.values()],
-                width=0.07,
-                yerr=[_deviation(row) for row in bars.values()],
-                capsize=2,
-                color="#c6d3df",
-                edgecolor="#5b7289",
-                linewidth=0.8,
-                error_kw={"linewidth": 0.8, "ecolor": "#5b7289"},
-                label="variant A: the same preference at every node",
-            )
-        for name, label, colour, style in (
-            ("free", "variant B: a free weight at every node", "tab:blue", ":"),
-            (REFERENCE, "MDE: weights from the learned preferences", "tab:red", "-"),
-        ):
-            if name in rows:
-                mean, deviation = rows[name]["mean"][METRIC], _deviation(rows[name])
-                axes.axhline(mean, color=colour, linestyle=style, linewidth=1.6, label=label)
-                axes.axhspan(mean - deviation, mean + deviation, color=colour, alpha=0.1, linewidth=0, zorder=0)
+        _draw_bars(axes, {FIXED[name]: row for name, row in rows.items() if name in FIXED})
+        _draw_lines(axes, rows)
         low, high = _limits(rows)
         axes.set(xlim=(0.03, 0.97), ylim=(low, high))
         axes.xaxis.set_major_locator(MultipleLocator(0.1))
         axes.set_xlabel(f"preference of {fixed} in variant A")
         axes.set_ylabel(f"test {TITLE}" + (f"  (axis starts at {low:.4f})" if low else ""))
-        seeds = len({run["seed"] for row in rows.values() for run in row["runs"] if run["state"] == "finished"})
-        spread = f"mean ± standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
-        title = f"{document['dataset']} ({document['data']}), {spread}"
-        axes.set_title(f"{title}\nSTAND-IN: says nothing about real data" if is_stand_in(document) else title)
-        figure.legend(loc="outside lower center", ncols=1, frameon=False)
-        figure.savefig(path, dpi=130, format="png")
+        figure.legend(loc="outside lower center", ncols=1)
+
+
+def _draw_bars(axes: Axes, bars: Mapping[float, Mapping[str, Any]]) -> None:
+    """Fixed preference -> row of variant A."""
+    if not bars:
+        return
+    axes.bar(
+        list(bars),
+        [row["mean"][METRIC] for row in bars.values()],
+        width=0.07,
+        yerr=[_deviation(row) for row in bars.values()],
+        capsize=2,
+        color="#c6d3df",
+        edgecolor="#5b7289",
+        linewidth=0.8,
+        error_kw={"linewidth": 0.8, "ecolor": "#5b7289"},
+        label="variant A: the same preference at every node",
+    )
+
+
+def _draw_lines(axes: Axes, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """The rows that do not depend on a fixed preference, each with a band of one deviation."""
+    for name, label, colour, style in LINES:
+        if name in rows:
+            mean, deviation = rows[name]["mean"][METRIC], _deviation(rows[name])
+            axes.axhline(mean, color=colour, linestyle=style, linewidth=1.6, label=label)
+            axes.axhspan(mean - deviation, mean + deviation, color=colour, alpha=0.1, linewidth=0, zorder=0)
+
+
+def _seeds(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    seeds = len({run["seed"] for row in rows.values() for run in row["runs"] if run["state"] == "finished"})
+    return f"mean ± standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
 
 
 def _deviation(row: Mapping[str, Any]) -> float:

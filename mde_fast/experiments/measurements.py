@@ -29,7 +29,7 @@ def measure(runs: Sequence[PlannedRun], dataset: InteractionDataset) -> dict[str
     for run in tqdm(finished, desc="test metrics of each user", unit="run", leave=False, disable=None):
         folder = RunFolder.open(run.path)
         check_same_dataset(folder, dataset)
-        _, tensors = folder.load_checkpoint("best")
+        _, tensors = folder.checkpoints.load("best")
         values, _ = evaluator.per_user(tensors["user_embeddings"], tensors["item_embeddings"], "test")
         measured[run.name] = {metric: values[metric] for metric in METRICS}
     return measured

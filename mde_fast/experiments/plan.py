@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..runs.config import Config
-from ..runs.run import RESUMABLE_CHANGES, RunFolder
-from ..training.trainer import is_over
-from .rows import EXPERIMENTS, REFERENCE, row_config
+from ..models import DEFAULT_MODEL
+from ..options import shown
+from ..runs.config import RESUMABLE_CHANGES, Config, changed_options, is_older, schema, with_options
+from ..runs.run import RunFolder
+from ..training.progress import is_over
+from .rows import EXPERIMENTS, REFERENCE, Layers, flag_of, row_config
 
 RESULT_ENTRIES = ("status", "epochs_run", "best_epoch")  # of metrics.json, that decide what is left to do
 
@@ -36,20 +38,19 @@ class PlannedRun:
     def result(self) -> dict[str, Any] | None:
         """What metrics.json holds if there is nothing left to train, else None."""
         result = self._metrics()
-        if result is None or not is_over(self.config, result["epochs_run"], result["best_epoch"]):
+        if result is None or not is_over(self.config.training, result["epochs_run"], result["best_epoch"]):
             return None
         return result
 
     def epochs_done(self) -> int:
         """Epochs that an unfinished run has behind it."""
         run = RunFolder(self.path)
-        return run.load_json("checkpoints/last.json")["epoch"] if run.has_checkpoint("last") else 0
+        return run.checkpoints.state("last")["epoch"] if run.checkpoints.has("last") else 0
 
     def changes(self) -> dict[str, Any]:
         """Options that a run that was begun goes on with, other than it was begun with."""
-        stored = RunFolder.open(self.path).config()
-        asked = {name: getattr(self.config, name) for name in RESUMABLE_CHANGES}
-        return {name: value for name, value in asked.items() if value not in (None, getattr(stored, name))}
+        stored, asked = RunFolder.open(self.path).config().values(), self.config.values()
+        return {name: asked[name] for name in RESUMABLE_CHANGES if asked[name] not in (None, stored[name])}
 
     def check(self) -> None:
         """Refuse a folder that was made with other options than are asked for now.
@@ -60,31 +61,29 @@ class PlannedRun:
         if not self.begun:
             return
         stored = RunFolder.open(self.path).config()
-        differing = [
-            f"{entry.name} {getattr(stored, entry.name)} (now {getattr(self.config, entry.name)})"
-            for entry in fields(Config)
-            if entry.name not in RESUMABLE_CHANGES and getattr(stored, entry.name) != getattr(self.config, entry.name)
-        ]
+        differing = changed_options(stored.values(), self.config.values(), without=RESUMABLE_CHANGES)
         if differing:
+            made = ", ".join(f"{change.name} {change.then} (now {change.now})" for change in differing)
+            options, then = schema(self.config.model), stored.values()
+            names = [change.name for change in differing]
+            flags = " ".join(f"{flag_of(options[name], self.row)} {shown(then[name])}" for name in names)
             raise InputError(
-                f"{self.path}: made with {', '.join(differing)}; give another --output, or remove that folder to train "
-                "it again"
+                f"{self.path}: made with {made}; go on with {flags}, give another --output, or remove that folder to "
+                "train it again"
             )
         result = self._metrics()
-        if result is not None and result["epochs_run"] > self.config.epochs:
+        if result is not None and result["epochs_run"] > self.config.training.epochs:
             raise InputError(
-                f"{self.path}: has {result['epochs_run']} epochs, more than --epochs {self.config.epochs}; ask for as "
-                "many or more, or give another --output"
+                f"{self.path}: has {result['epochs_run']} epochs, more than --epochs {self.config.training.epochs}; "
+                "ask for as many or more, or give another --output"
             )
 
     def _metrics(self) -> dict[str, Any] | None:
         run = RunFolder(self.path)
-        return run.load_json("metrics.json", RESULT_ENTRIES) if (run.path / "metrics.json").is_file() else None
+        return run.load_json("metrics.json", RESULT_ENTRIES) if run.has("metrics.json") else None
 
 
-def plan_runs(
-    experiments: Iterable[str], options: Mapping[str, Any], seeds: Sequence[int], output: Path
-) -> list[PlannedRun]:
+def plan_runs(experiments: Iterable[str], layers: Layers, seeds: Sequence[int], output: Path) -> list[PlannedRun]:
     """Every run that the experiments need, each once, all rows of a seed before the next seed.
 
     So a command that is stopped early leaves whole comparisons behind, of fewer seeds.
@@ -95,10 +94,24 @@ def plan_runs(
     rows = list(dict.fromkeys(row for name in experiments for row in EXPERIMENTS[name].rows))
     rows.sort(key=lambda row: row != REFERENCE)  # the one that all others are compared with comes first
     runs = [
-        PlannedRun(row, seed, output / "runs" / f"{row}-seed{seed}", row_config(options, row, seed))
+        PlannedRun(row, seed, output / "runs" / f"{row}-seed{seed}", row_config(layers, row, seed))
         for seed in seeds
         for row in rows
     ]
+    runs = [_as_it_was_begun(run, layers) for run in runs]
     for run in runs:
         run.check()
     return runs
+
+
+def _as_it_was_begun(run: PlannedRun, layers: Layers) -> PlannedRun:
+    """A run that 0.1.0 began goes on as it was: there the preset of another model than MDE won over flags.
+
+    Flags of the row did not exist there, so that what they ask for now is to be what it was begun with.
+    """
+    if not run.begun or run.config.model == DEFAULT_MODEL or not is_older(run.path / "config.yaml", "0.2.0"):
+        return run
+    stored = RunFolder.open(run.path).config().values()
+    asked = layers.of_row.get(run.row, {})
+    kept = {name: stored[name] for name in layers.preset_of(run.config.model).options if name not in asked}
+    return replace(run, config=with_options(run.config, **kept))

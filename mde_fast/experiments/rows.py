@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..runs.config import Config
-from ..runs.presets import find_preset
+from ..data.options import DataOptions
+from ..models import DEFAULT_MODEL
+from ..options import Option
+from ..ranking.options import EvaluationOptions
+from ..runs.config import Config, make_config, schema
+from ..runs.presets import Preset, find_preset
 
 REFERENCE = "mde"  # the row that every other one is compared with
 TEXT_PREFERENCES = tuple(tenth / 10 for tenth in range(1, 10))  # c of variant A
@@ -18,13 +22,15 @@ FIXED = {f"fixed-{share}": share for share in TEXT_PREFERENCES}
 class Row:
     """Attributes:
     label: how reports call it.
-    options: what it sets; all other options are those of the command line.
+    options: what makes it that row; nothing else may set them.
     published: the row of the published tables that it stands beside, if any.
+    model: what it trains.
     """
 
     label: str
     options: Mapping[str, Any] = field(default_factory=dict)
     published: str | None = None
+    model: str = DEFAULT_MODEL
 
 
 DRAGON_LIKE = {
@@ -36,8 +42,6 @@ DRAGON_LIKE = {
     "msa_weight": 0.0,
 }
 
-LIGHTGCN = {"model": "lightgcn", **find_preset("", "lightgcn").options}
-
 ROWS = {
     "mde": Row("MDE", published="MDE"),
     "without-mda": Row("w/o MDA", {"mda_weight": 0.0}, published="w/o MDA"),
@@ -46,7 +50,7 @@ ROWS = {
     **{name: Row(f"variant A, {share}", {"nlt": f"fixed:{share}"}) for name, share in FIXED.items()},
     "free": Row("variant B", {"nlt": "free"}),
     "dragon-like": Row("DRAGON-like", DRAGON_LIKE, published="DRAGON"),
-    "lightgcn": Row("LightGCN", LIGHTGCN, published="LightGCN"),
+    "lightgcn": Row("LightGCN", published="LightGCN", model="lightgcn"),
     "mde-bf16": Row("MDE, bf16", {"precision": "bf16"}),
 }
 
@@ -82,9 +86,64 @@ EXPERIMENTS = {
 REFUSED = {
     "seed": "every row is trained once for each of --seeds; give those",
     "model": "every row says which model it is; leave it out",
+    "minutes": "every run is trained to its end; Ctrl-C saves, and the same command goes on",
 }
 
 
-def row_config(options: Mapping[str, Any], row: str, seed: int) -> Config:
-    """All options of a run: the row's own win over ``options``, those of the command line."""
-    return Config(**{**options, **ROWS[row].options, "seed": seed})
+SHARED = (DataOptions.owner, EvaluationOptions.owner)  # rooms whose options no row has for itself
+
+
+def flag_of(option: Option, row: str) -> str:
+    """The flag that sets an option of a row: of the row alone, where it can have one."""
+    flag = option.name.replace("_", "-")
+    return f"--{flag}" if option.owner in SHARED else f"--{row}.{flag}"
+
+
+def refused_options(experiments: Iterable[str]) -> dict[str, str]:
+    """Option -> why nothing but rows and the experiments themselves may set it."""
+    subjects = {name: experiment for experiment in experiments for name in EXPERIMENTS[experiment].varies}
+    return REFUSED | {name: f"{by} is about this option and sets it; leave it out" for name, by in subjects.items()}
+
+
+def row_models(experiments: Iterable[str]) -> tuple[str, ...]:
+    """The models that some experiments train, each once: the reference's first, whose presets can be named."""
+    rows = [row for name in experiments for row in EXPERIMENTS[name].rows]
+    return tuple(dict.fromkeys(ROWS[row].model for row in sorted(rows, key=lambda row: row != REFERENCE)))
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What rows have beside what makes them a row; the later wins: preset of the row's model, file, flags, flags of it.
+
+    Attributes:
+        dataset: whose presets count. preset: name of one, or a file; None for the dataset's own.
+        given: options of a file and of flags, for all rows whose model has them.
+        of_row: row -> options given for it alone.
+        refused: options that only rows and experiments set; of a preset they are passed over.
+    """
+
+    dataset: str
+    preset: str | None
+    given: Mapping[str, Any]
+    of_row: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    refused: Collection[str] = frozenset(REFUSED)
+
+    def preset_of(self, model: str) -> Preset:
+        """The preset that rows of a model have. One that was named is the reference's; other models have their own."""
+        preset = find_preset(self.dataset, self.preset if model == DEFAULT_MODEL else None, model=model)
+        options = {name: value for name, value in preset.options.items() if name not in self.refused}
+        return replace(preset, options=options)
+
+
+def row_config(layers: Layers, row: str, seed: int) -> Config:
+    """All options of a run."""
+    about, own = ROWS[row], schema(ROWS[row].model)
+    of_reference = layers.preset_of(ROWS[REFERENCE].model).options
+    options = {
+        "dataset": layers.dataset,
+        **{name: value for name, value in of_reference.items() if name in own and own[name].owner in SHARED},
+        **layers.preset_of(about.model).options,
+        **{name: value for name, value in layers.given.items() if name in own},
+        **layers.of_row.get(row, {}),
+    }
+    return make_config({**options, **about.options, "model": about.model, "seed": seed})

@@ -13,6 +13,7 @@ from .report import write_inspection
 EPILOG = """written into RUN/inspect:
   preferences.png, cosine.png   how preferences, and cosines between modalities, are distributed
   degree.png, recall.png        how they go with degree and with test recall@20
+  inspect.html                  all of it on one page
   inspect.md, inspect.json      the same as tables and numbers, and the items whose modalities disagree most
   users.csv, items.csv          a row per node
 
@@ -33,7 +34,7 @@ def main(arguments: list[str]) -> None:
     inspection = inspect_run(parsed.run, data_dir=parsed.data_dir)
     output = Path(parsed.output or Path(parsed.run) / "inspect")
     print(write_inspection(inspection, output, parsed.k))
-    print(f"pictures and tables in {output}")
+    print(f"inspect.html, pictures and tables in {output}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from ..errors import InputError
+from ..models import HasPreferences
 from ..ranking.evaluator import Evaluator
 from ..runs.life import rebuild_model
 
@@ -79,13 +80,13 @@ def inspect_run(path: str | Path, *, data_dir: str | None = None) -> Inspection:
         InputError: not a run, its data have changed, or its model has no preferences.
     """
     model, dataset, state = rebuild_model(path, data_dir=data_dir)
-    if getattr(model, "preferences", None) is None:
+    if not isinstance(model, HasPreferences):
         raise InputError(f"{path}: its model has no modality preferences to show; inspect a run of --model mde")
     evaluator = Evaluator(dataset, (20,))
     recall, tested = evaluator.per_user(*model.embeddings(), "test")
     recall_of_users = np.full(dataset.num_users, np.nan)
     recall_of_users[tested] = recall[RECALL]
-    preferences = [alpha.numpy() for alpha in model.preferences.values()]
+    preferences = [alpha.numpy() for alpha in model.preference_values()]
     cosines = [_cosines(h) for h in model.encode()]
     train = dataset.train_matrix
     degrees = [np.diff(train.indptr), np.bincount(train.indices, minlength=dataset.num_items)]
@@ -98,7 +99,7 @@ def inspect_run(path: str | Path, *, data_dir: str | None = None) -> Inspection:
         pairs=tuple(combinations(model.modalities, 2)),
         users=Side("users", dataset.user_ids, degrees[0], preferences[0], cosines[0], recall_of_users),
         items=Side("items", dataset.item_ids, degrees[1], preferences[1], cosines[1]),
-        notes=_notes(model.config),
+        notes=model.preference_notes(),
     )
 
 
@@ -107,21 +108,3 @@ def _cosines(h: torch.Tensor) -> np.ndarray:
     unit = F.normalize(h, dim=2)
     pairs = combinations(range(h.shape[1]), 2)
     return torch.stack([(unit[:, left] * unit[:, right]).sum(1) for left, right in pairs], dim=1).numpy()
-
-
-def _notes(config) -> tuple[str, ...]:
-    kind = config.nlt.partition(":")[0]
-    notes = []
-    if kind == "fixed":
-        notes.append(f"Preferences were not learned: nlt {config.nlt} sets them, the same at every node.")
-    else:
-        weighed = {"none": "by 1/2 everywhere", "free": "by a free weight per node"}.get(kind)
-        if weighed:
-            notes.append(f"MDA and MSA are weighed {weighed} (nlt {config.nlt}), not by these preferences.")
-        if config.fusion_nodes == "users":
-            moved = kind == "preference" and not config.nlt_detach and (config.mda_weight or config.msa_weight)
-            notes.append(
-                "Preferences of items do not enter the fusion (fusion_nodes users): "
-                + ("only MDA and MSA move them." if moved else "they are what they were drawn as, shrunk.")
-            )
-    return tuple(notes)

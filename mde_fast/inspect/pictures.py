@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..data.dataset import REAL
+from ..report.style import COLOURS, drawing
 from .nodes import Inspection, Side
 
-COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown")
 COUNTED_BINS = 60
 
 
@@ -29,16 +27,10 @@ def pictures(inspection: Inspection, relations: dict[str, Any]) -> dict[str, Cal
     }
 
 
-@contextmanager
-def _page(inspection: Inspection, what: str, path: Path, size: tuple[float, float]):
-    """A figure whose title says what, of which run, and of which kind of data it is."""
-    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=size, layout="constrained")
-        yield figure
-        origin = f"{inspection.dataset} ({inspection.data}), epoch {inspection.best_epoch}"
-        warning = "" if inspection.data == REAL else "\nSTAND-IN: says nothing about real data"
-        figure.suptitle(f"{what}: {origin}{warning}")
-        figure.savefig(path, dpi=130, format="png")
+def _page(inspection: Inspection, what: str, path: Path, size: tuple[float, float]) -> AbstractContextManager[Figure]:
+    """A figure whose title says what, and of which run."""
+    title = f"{what}: {inspection.dataset} ({inspection.data}), epoch {inspection.best_epoch}"
+    return drawing(path, size, title=title, data=inspection.data)
 
 
 def _columns(inspection: Inspection, side: Side, kind: str) -> list[tuple[str, np.ndarray]]:
@@ -67,9 +59,9 @@ def _histograms(inspection: Inspection, path: Path, kind: str) -> None:
                 axes.hist(values, edges, color=colour, histtype="step", label=label)
                 axes.axvline(np.median(values), color=colour, linestyle=":", linewidth=1.2)
             axes.set(xlabel=_axis_label(inspection, kind), ylabel=f"number of {side.name}")
-            axes.set_title(f"{len(side.ids):,} {side.name} (dotted: median)", fontsize=9)
+            axes.set_title(f"{len(side.ids):,} {side.name} (dotted: median)")
             if len(columns) > 1:
-                axes.legend(frameon=False, fontsize=8)
+                axes.legend()
 
 
 def _edges(values: np.ndarray) -> np.ndarray:
@@ -85,19 +77,23 @@ def _by_degree(inspection: Inspection, relations: dict[str, Any], path: Path) ->
         grid = figure.subplots(2, 2, sharey="row")
         for row, kind in zip(grid, ("preference", "cosine")):
             for axes, side in zip(row, (inspection.users, inspection.items)):
-                names = _relation_names(inspection, kind)
-                for (label, name), colour in zip(names, COLOURS):
-                    bins = relations[side.name]["by_degree"][name]
-                    places = range(len(bins))
-                    axes.plot(places, [bin["median"] for bin in bins], color=colour, marker="o", ms=3, label=label)
-                    lower, upper = ([bin[end] for bin in bins] for end in ("lower", "upper"))
-                    axes.fill_between(places, lower, upper, color=colour, alpha=0.15, linewidth=0)
-                _name_bins(axes, bins)
+                _medians_by_degree(axes, relations[side.name]["by_degree"], _relation_names(inspection, kind))
                 axes.set_xlabel(f"training interactions (bins double, from), {side.name} in the bin")
                 if side is inspection.users:
                     axes.set_ylabel(_axis_label(inspection, kind))
-                if len(names) > 1:
-                    axes.legend(frameon=False, fontsize=8)
+
+
+def _medians_by_degree(axes: Axes, by_degree: dict[str, Any], names: list[tuple[str, str]]) -> None:
+    """A line and a band for each of the (label, key in the relations)."""
+    for (label, name), colour in zip(names, COLOURS):
+        bins = by_degree[name]
+        places = range(len(bins))
+        axes.plot(places, [bin["median"] for bin in bins], color=colour, marker="o", ms=3, label=label)
+        lower, upper = ([bin[end] for bin in bins] for end in ("lower", "upper"))
+        axes.fill_between(places, lower, upper, color=colour, alpha=0.15, linewidth=0)
+        _name_bins(axes, bins)  # the same for all of them
+    if len(names) > 1:
+        axes.legend()
 
 
 def _relation_names(inspection: Inspection, kind: str) -> list[tuple[str, str]]:
@@ -124,7 +120,7 @@ def _recall(inspection: Inspection, relations: dict[str, Any], path: Path) -> No
                 _points(axes, [bin["at"] for bin in bins], bins, colour, label)
             axes.set_xlabel(f"{_axis_label(inspection, kind)} (bins of as many users)")
             if len(names) > 1:
-                axes.legend(frameon=False, fontsize=8)
+                axes.legend()
         bins = recall["by_degree"]
         _points(by_degree, range(len(bins)), bins, "black", None)
         _name_bins(by_degree, bins)

@@ -1,4 +1,4 @@
-"""An inspection on disk: JSON, Markdown, a row per node, pictures."""
+"""An inspection on disk: JSON, Markdown, a page, a row per node, pictures."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..data.dataset import REAL
 from ..errors import InputError
-from ..report.markdown import p_value, table
-from ..runs.run import RunFolder
+from ..files import Folder
+from ..report.document import Code, Document, Picture, Section, Table
+from ..report.honesty import cautions, is_stand_in, remark
+from ..report.numbers import p_value
+from ..report.write import write_document
 from .nodes import RECALL, Inspection, Side
 from .pictures import pictures
 from .relations import disagreements, side_relations
@@ -27,7 +29,7 @@ def write_inspection(inspection: Inspection, output: Path, k: int) -> str:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{output}: cannot be made ({error.strerror}); choose a writable --output") from None
-    folder = RunFolder(output)
+    folder = Folder(output)
     relations = {side.name: side_relations(inspection, side) for side in (inspection.users, inspection.items)}
     document = {
         "run": inspection.run,
@@ -46,15 +48,15 @@ def write_inspection(inspection: Inspection, output: Path, k: int) -> str:
     for name, draw in drawn.items():
         folder.write(name, draw)
     summary = summarise(document)
-    folder.write_text("inspect.md", _to_markdown(document, summary, list(drawn)))
+    write_document(folder, "inspect", as_document(document, summary, list(drawn)))
     return summary
 
 
 def summarise(document: dict[str, Any]) -> str:
     """A few lines that say what the pictures show."""
     lines = [f"{document['dataset']} ({document['data']}), best epoch {document['best_epoch']}"]
-    if document["data"] != REAL:
-        lines.append(f"These figures say nothing about real data ({document['data']}).")
+    if is_stand_in(document["data"]):
+        lines.append(remark(document["data"]))
     hidden = f"preference of {document['modalities'][0]}" if len(document["modalities"]) == 2 else None
     width = 2 + max(len(name) for name in document["users"]["distribution"])
     for side in ("users", "items"):
@@ -78,19 +80,36 @@ def _correlation(value: dict[str, float] | None) -> str:
     return "does not vary" if value is None else f"{value['spearman']:+.3f} (p {p_value(value['p'])})"
 
 
-def _to_markdown(document: dict[str, Any], summary: str, drawn: list[str]) -> str:
-    parts = [f"# Preferences of {document['run']}", f"```\n{summary}\n```"]
-    parts += [f"![{name.removesuffix('.png')}]({name})" for name in drawn]
-    for pair, items in document["disagreements"].items():
-        head = ["item", "training interactions", f"cosine {pair}"]
-        head += [f"preference of {name}" for name in document["modalities"]]
-        lines = [
-            [str(row["item"]), str(row["degree"]), f"{row['cosine']:.3f}"]
-            + [f"{row['preference'][name]:.3f}" for name in document["modalities"]]
-            for row in items
-        ]
-        parts.append(f"## Items whose {pair.replace(' / ', ' and ')} disagree most\n\n{table(head, lines)}")
-    return "\n\n".join(parts) + "\n"
+def as_document(document: dict[str, Any], summary: str, drawn: list[str]) -> Document:
+    """The inspection for people.
+
+    Args:
+        document: what inspect.json holds.
+        summary: for the console, too.
+        drawn: file names of the pictures.
+    """
+    seen = tuple(Picture(name, name.removesuffix(".png")) for name in drawn)
+    sections = tuple(
+        Section(f"Items whose {pair.replace(' / ', ' and ')} disagree most", (_items_table(document, pair),))
+        for pair in document["disagreements"]
+    )
+    return Document(f"Preferences of {document['run']}", (*cautions(document["data"]), Code(summary), *seen), sections)
+
+
+def _items_table(document: dict[str, Any], pair: str) -> Table:
+    """The items whose two modalities, named as ``image / text``, agree least."""
+    modalities = document["modalities"]
+    preferences = (f"preference of {name}" for name in modalities)
+    lines = (
+        (
+            str(row["item"]),
+            str(row["degree"]),
+            f"{row['cosine']:.3f}",
+            *(f"{row['preference'][name]:.3f}" for name in modalities),
+        )
+        for row in document["disagreements"][pair]
+    )
+    return Table(("item", "training interactions", f"cosine {pair}", *preferences), tuple(lines))
 
 
 def _write_nodes(inspection: Inspection, side: Side, path: Path) -> None:

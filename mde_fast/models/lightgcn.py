@@ -2,63 +2,67 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..data.dataset import InteractionDataset
-from ..graphs import GraphCache
-from ..graphs.user_item import user_item_graph
 from ..kernels import CSRGraph, bpr, propagate
-from ..runs.config import Config
+from ..options import Options, Range, at_least, option
+from .model import Batch, Inputs, Model
 
 
-class LightGCN(nn.Module):
-    """An embedding per user and item, ``n_layers`` normalised convolutions, the mean over all layers, BPR.
+@dataclass(frozen=True)
+class LightGCNOptions(Options):
+    """As in MMRec, whose grid is n_layers 1 to 4 and reg_weight 1e-2 to 1e-6."""
 
-    Of the model's options it has ``embedding_size``, ``n_layers`` and ``reg_weight``.
+    owner: ClassVar[str] = "lightgcn"
 
-    Attributes:
-        part_names: names of what :meth:`loss_parts` returns, in its order.
-    """
+    embedding_size: int = option(64, "d, dimensions of an embedding", check=at_least(1))
+    n_layers: int = option(
+        2, "L, layers on the user-item graph", mmrec=("n_ui_layers",), check=at_least(0), search=(1, 2, 3, 4)
+    )
+    reg_weight: float = option(
+        0.001, "of the squared norms of a triple's rows", check=at_least(0), search=Range(1e-6, 0.1, log=True)
+    )
 
-    needs_features = False
+
+class LightGCN(Model[LightGCNOptions]):
+    """An embedding per user and item, ``n_layers`` normalised convolutions, the mean over all layers, BPR."""
+
+    title = "LightGCN (2020): behaviour alone"
+    Options = LightGCNOptions
     part_names = ("bpr", "regulariser")
 
-    def __init__(self, config: Config, user_item: CSRGraph, num_users: int):
+    def __init__(self, options: LightGCNOptions, user_item: CSRGraph, num_users: int, generator: torch.Generator):
         """``user_item`` (U + I, U + I), symmetric, users first."""
         super().__init__()
-        self.config, self.user_item, self.num_users = config, user_item, num_users
+        self.options, self.user_item, self.num_users = options, user_item, num_users
         num_items = user_item.shape[0] - num_users
-        self.table = nn.Parameter(torch.empty(num_users + num_items, config.embedding_size))
+        self.table = nn.Parameter(torch.empty(num_users + num_items, options.embedding_size))
         for rows in self.table.data.split([num_users, num_items]):
-            nn.init.xavier_uniform_(rows)
+            nn.init.xavier_uniform_(rows, generator=generator)
 
     @classmethod
-    def from_dataset(
-        cls, config: Config, dataset: InteractionDataset, device: torch.device, cache: GraphCache
-    ) -> LightGCN:
-        """The model on a dataset's train interactions; its graph is too quickly made to be cached."""
-        return cls(config, user_item_graph(dataset.train_matrix).to(device), dataset.num_users)
+    def build(cls, options: LightGCNOptions, inputs: Inputs) -> LightGCN:
+        return cls(options, inputs.graphs.user_item(), inputs.num_users, inputs.generator)
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """Embeddings after message passing: (U, D) and (I, D)."""
-        layers = propagate(self.user_item, self.table, layers=self.config.n_layers, combine="mean")
+        layers = propagate(self.user_item, self.table, layers=self.options.n_layers, combine="mean")
         return layers[: self.num_users], layers[self.num_users :]
 
-    def loss_parts(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-        """BPR, and lambda times half the squared norm of a triple's three rows of the table, mean over the batch (B,).
-
-        Returns:
-            (2,); the loss is their sum.
-        """
+    def loss_parts(self, batch: Batch) -> Tensor:
+        """BPR, and lambda times half the squared norm of a triple's three rows of the table, mean over the batch."""
         h_users, h_items = self.encode()
+        users, positives, negatives = batch.users, batch.positives, batch.negatives
         losses, _ = bpr(h_users[:, None], h_items[:, None], users, positives, negatives)
         nodes = torch.cat([users, positives + self.num_users, negatives + self.num_users])
         regulariser = F.embedding(nodes, self.table).square().sum() / (2 * max(users.numel(), 1))
-        return torch.stack([losses[0], self.config.reg_weight * regulariser])
+        return torch.stack([losses[0], self.options.reg_weight * regulariser])
 
     @torch.no_grad()
     def embeddings(self) -> tuple[Tensor, Tensor]:
-        """Embeddings for ranking: (U, D) and (I, D)."""
         return self.encode()

@@ -2,155 +2,273 @@
 
 from __future__ import annotations
 
-import logging
-import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..data.dataset import InteractionDataset
 from ..errors import InputError
-from ..graphs import GraphCache, Graphs, build_graphs
-from ..kernels import bpr, infonce, node_losses, normalize_rows, propagate, spmm
+from ..kernels import CSRGraph, bpr, infonce, node_losses, normalize_rows, propagate, spmm
 from ..kernels.node_losses import difference_weight
 from ..nn.preferences import Preferences
 from ..nn.towers import FeatureTower
-from ..runs.config import Config
+from ..options import Options, Range, at_least, option, positive
+from .model import Batch, HasPreferences, Inputs, Model
 
-logger = logging.getLogger("mde_fast")
+
+def _check_nlt(value: str) -> str | None:
+    if value in ("preference", "none", "free"):
+        return None
+    kind, _, share = value.partition(":")
+    try:
+        if kind == "fixed" and 0 <= float(share) <= 1:
+            return None
+    except ValueError:
+        pass
+    return "choose preference, none, free, or fixed:C with C between 0 and 1"
 
 
-class MDE(nn.Module):
-    """The model of the paper: towers, three graphs, preferences, and the losses of eq. 11.
+COEFFICIENT = Range(0.0001, 1, log=True)  # what a search tries for a and b
 
-    Every option is described by :class:`mde_fast.runs.config.Config`, with what the paper says and what is our choice.
 
-    Attributes:
-        part_names: names of what :meth:`loss_parts` returns, in its order.
+@dataclass(frozen=True)
+class MDEOptions(Options):
+    """What the paper says is plain; what it leaves open says so ("our choice", "inferred")."""
+
+    owner: ClassVar[str] = "mde"
+    mmrec_ignored: ClassVar[Mapping[str, str]] = {
+        "n_mm_layers": "one layer on the item graphs, as in the paper",
+        "aggr_mode": "messages are added",
+    }
+
+    embedding_size: int = option(
+        64, "d, dimensions of a modality's embedding", mmrec=("feat_embed_dim",), check=at_least(1)
+    )
+    projection: str = option("mlp", "item tower: Linear-LeakyReLU-Linear or one Linear", choices=("mlp", "linear"))
+    projection_hidden: int = option(256, "hidden width of the mlp tower", check=at_least(1))
+    row_normalize: bool = option(True, "L2-normalise the rows of E(0) (inferred: eq. 6 needs it)")
+    input_scale: float = option(
+        1.0, "multiplies E(0) after normalisation (our choice)", check=positive, search=Range(0.3, 10, log=True)
+    )
+    n_layers: int = option(2, "L, LightGCN layers on the user-item graph", mmrec=("n_ui_layers",), check=at_least(0))
+    layer_combine: str = option(
+        "sum",
+        "combine layers 0..L: the paper's mean (eq. 3), or DRAGON's sum",
+        choices=("mean", "sum"),
+        search=("sum", "mean"),
+    )
+    user_k: int = option(40, "neighbours in the user co-occurrence graph", check=at_least(1))
+    knn_k: int = option(10, "neighbours in each item-item graph", mmrec=("item_k",), check=at_least(1))
+    item_graph: str = option(
+        "per_modality",
+        "an item graph per modality (the paper), or DRAGON's weighted sum for all",
+        choices=("per_modality", "blend"),
+        search=("per_modality", "blend"),
+    )
+    blend_weights: tuple[float, ...] = option(
+        (),
+        "weight of each modality's graph under blend; default 0.1 for image and 0.9 for text, else equal",
+        mmrec={"mm_image_weight": lambda image: (float(image), 1 - float(image))},
+    )
+    fusion: str = option(
+        "concat",
+        "eq. 5: concatenate or add the weighted modalities (inferred)",
+        choices=("concat", "sum"),
+        search=("concat", "sum"),
+    )
+    fusion_nodes: str = option(
+        "all", "whose modalities are weighted: all nodes (the paper) or users (DRAGON)", choices=("all", "users")
+    )
+    preference_init: str = option(
+        "xavier", "initial preferences W (our choice)", choices=("xavier", "zero"), search=("xavier", "zero")
+    )
+    nlt: str = option(
+        "preference",
+        "eq. 8: preference; none = 1/2 everywhere; fixed:C = preference C for text everywhere (variant A); "
+        "free = a free weight per node (variant B)",
+        check=_check_nlt,
+    )
+    nlt_detach: bool = option(True, "keep MDA and MSA from moving the preferences (our choice)", search=(True, False))
+    mda: str = option(
+        "row_l2",
+        "form of eq. 6 (arrangement inferred)",
+        choices=("row_l2", "fro", "abs_cos"),
+        search=("row_l2", "fro", "abs_cos"),
+    )
+    msa: str = option(
+        "cosine", "form of eq. 7 (our choice)", choices=("cosine", "infonce"), search=("cosine", "infonce")
+    )
+    mda_weight: float = option(
+        0.01, "a, coefficient of MDA; 0 leaves it out", mmrec=("a",), check=at_least(0), search=COEFFICIENT
+    )
+    msa_weight: float = option(
+        0.01, "b, coefficient of MSA; 0 leaves it out", mmrec=("b",), check=at_least(0), search=COEFFICIENT
+    )
+    temperature: float = option(0.2, "tau of infonce", mmrec=("tau",), check=positive)
+    reg_weight: float = option(
+        0.001, "lambda of eq. 11", mmrec=("lambda",), check=at_least(0), search=Range(0.000001, 0.1, log=True)
+    )
+    modality_losses: bool = option(True, "eq. 10: BPR of each modality beside the fused one", search=(True, False))
+
+
+@dataclass(frozen=True)
+class MDEGraphs:
+    """Attributes:
+    user_item: (U + I, U + I), symmetric, users first (eq. 2).
+    user_user: (U, U) co-occurrence (eq. 4).
+    item_item: (I * M, I * M) for one graph per modality, row ``i * M + m`` being modality m of item i, or (I, I) for
+        one graph shared by all modalities (eq. 4).
     """
 
-    needs_features = True
+    user_item: CSRGraph
+    user_user: CSRGraph
+    item_item: CSRGraph
 
-    def __init__(self, config: Config, features: dict[str, Tensor], graphs: Graphs):
+
+class MDE(Model[MDEOptions], HasPreferences):
+    """The model of the paper: towers, three graphs, preferences, and the losses of eq. 11."""
+
+    title = "MDE (2025): modality discrimination enhancement"
+    Options = MDEOptions
+    min_modalities = 2
+
+    def __init__(
+        self, options: MDEOptions, features: Mapping[str, Tensor], graphs: MDEGraphs, precision: str, generator
+    ):
         """
         Args:
-            config: the model's options.
+            options: the model's options.
             features: modality -> (I, F_m), two modalities or more.
             graphs: the dataset's graphs.
+            precision: of the towers' products.
+            generator: of the initial parameters.
         """
         super().__init__()
-        self.config = config
+        self.options = options
         self.graphs = graphs
         self.modalities = tuple(features)
         self.num_items = next(iter(features.values())).shape[0]
         self.num_users = graphs.user_item.shape[0] - self.num_items
-        self.user_table = nn.Parameter(torch.empty(self.num_users, len(features), config.embedding_size))
+        self.user_table = nn.Parameter(torch.empty(self.num_users, len(features), options.embedding_size))
         for modality in range(len(features)):
-            nn.init.xavier_normal_(self.user_table.data[:, modality])
+            nn.init.xavier_normal_(self.user_table.data[:, modality], generator=generator)
         self.towers = nn.ModuleList(
             FeatureTower(
                 matrix,
-                config.embedding_size,
-                projection=config.projection,
-                hidden=config.projection_hidden,
-                precision=config.precision,
+                options.embedding_size,
+                projection=options.projection,
+                hidden=options.projection_hidden,
+                precision=precision,
+                generator=generator,
             )
             for matrix in features.values()
         )
-        self.preferences = Preferences(config, self.num_users, self.num_items, self.modalities)
+        self.preferences = Preferences(
+            self.num_users,
+            self.num_items,
+            self.modalities,
+            nlt=options.nlt,
+            fusion_nodes=options.fusion_nodes,
+            initial=options.preference_init,
+            generator=generator,
+        )
         self.part_names = ("bpr", *(f"bpr_{name}" for name in features), "mda", "msa", "regulariser")
 
     @classmethod
-    def from_dataset(cls, config: Config, dataset: InteractionDataset, device: torch.device, cache: GraphCache) -> MDE:
-        """The model on a dataset's train interactions and features.
-
-        Raises:
-            InputError: features of one modality only, or weights that do not fit the modalities.
-        """
-        modalities = tuple(dataset.features)
-        if len(modalities) < 2:
-            raise InputError(
-                f"{dataset.name}: {config.model} needs features of two modalities or more, found "
-                f"{', '.join(modalities) or 'none'}; name the files with --features image=...,text=..."
-            )
-        started = time.perf_counter()
-        graphs = build_graphs(
-            dataset,
-            user_k=config.user_k,
-            item_k=config.knn_k,
-            item_graph=config.item_graph,
-            blend_weights=_blend_weights(config, modalities),
-            cache=cache,
-        ).to(device)
-        logger.info("graphs ready in %.1f s", time.perf_counter() - started)
-        features = {name: torch.from_numpy(matrix).float() for name, matrix in dataset.features.items()}
-        return cls(config, features, graphs)
+    def build(cls, options: MDEOptions, inputs: Inputs) -> MDE:
+        weights = _blend_weights(options, tuple(inputs.features))
+        store = inputs.graphs
+        graphs = MDEGraphs(
+            user_item=store.user_item(),
+            user_user=store.co_occurrence(options.user_k),
+            item_item=store.blended_item_graph(options.knn_k, weights)
+            if options.item_graph == "blend"
+            else store.item_graphs(options.knn_k),
+        )
+        return cls(options, inputs.features, graphs, inputs.precision, inputs.generator)
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """H of eq. 4: (U, M, D) and (I, M, D)."""
-        config, graphs = self.config, self.graphs
-        shape = (len(self.modalities), config.embedding_size)
+        options, graphs = self.options, self.graphs
+        shape = (len(self.modalities), options.embedding_size)
         items = torch.stack([tower() for tower in self.towers], dim=1)
         inputs = torch.cat([self.user_table, items])
-        if config.row_normalize:
-            inputs = normalize_rows(inputs, scale=config.input_scale)
-        elif config.input_scale != 1:
-            inputs = inputs * config.input_scale
-        layers = propagate(graphs.user_item, inputs.flatten(1), layers=config.n_layers, combine=config.layer_combine)
+        if options.row_normalize:
+            inputs = normalize_rows(inputs, scale=options.input_scale)
+        elif options.input_scale != 1:
+            inputs = inputs * options.input_scale
+        layers = propagate(graphs.user_item, inputs.flatten(1), layers=options.n_layers, combine=options.layer_combine)
         users, items = layers.split([self.num_users, self.num_items])
         users = spmm(graphs.user_user, users, residual=users)
         items = items.reshape(graphs.item_item.shape[0], -1)  # one row per item, or per item and modality
         items = spmm(graphs.item_item, items, residual=items)
         return users.unflatten(1, shape), items.reshape(self.num_items, *shape)
 
-    def loss_parts(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-        """The addends of eq. 11 for a batch of triples (B,), each with its coefficient, as ``part_names`` calls them.
-
-        Returns:
-            (parts,); the loss is their sum.
-        """
-        config, preferences = self.config, self.preferences
+    def loss_parts(self, batch: Batch) -> Tensor:
+        """The addends of eq. 11, each with its coefficient."""
+        options, preferences = self.options, self.preferences
         h_users, h_items = self.encode()
         mda, msa = h_users.new_zeros(()), h_users.new_zeros(())
         for h, weights, nodes in (
-            (h_users, preferences.trade_off("users"), users),
-            (h_items, preferences.trade_off("items"), positives),
+            (h_users, preferences.trade_off("users"), batch.users),
+            (h_items, preferences.trade_off("items"), batch.positives),
         ):
             side_mda, side_msa = node_losses(
                 h,
                 **weights,
-                detach=config.nlt_detach,
-                mda=config.mda if config.mda_weight else "none",
-                msa=config.msa if config.msa == "cosine" and config.msa_weight else "none",
+                detach=options.nlt_detach,
+                mda=options.mda if options.mda_weight else "none",
+                msa=options.msa if options.msa == "cosine" and options.msa_weight else "none",
             )
             mda = mda + side_mda
-            msa = msa + (side_msa if config.msa != "infonce" else self._contrast(h, weights, nodes))
+            msa = msa + (side_msa if options.msa != "infonce" else self._contrast(h, weights, nodes))
         # Last, so that its backward pass comes first: its scratch is large, and no other gradient of H is held yet.
         ranking, regulariser = bpr(
             h_users,
             h_items,
-            users,
-            positives,
-            negatives,
+            batch.users,
+            batch.positives,
+            batch.negatives,
             user_logits=preferences.user_logits(),
             item_logits=preferences.item_fusion_logits(),
             user_table=self.user_table,
-            fusion=config.fusion,
+            fusion=options.fusion,
         )
-        if not config.modality_losses:
+        if not options.modality_losses:
             ranking = torch.cat([ranking[:1], ranking[1:] * 0])
         regulariser = regulariser + preferences.regulariser()
-        weighted = torch.stack([config.mda_weight * mda, config.msa_weight * msa, config.reg_weight * regulariser])
+        weighted = torch.stack([options.mda_weight * mda, options.msa_weight * msa, options.reg_weight * regulariser])
         return torch.cat([ranking, weighted])
 
     def _contrast(self, h: Tensor, weights: dict[str, Tensor | None], nodes: Tensor) -> Tensor:
         """InfoNCE over the batch's nodes, weighted by w_sim = 1 - w_dif (eq. 7)."""
-        if not self.config.msa_weight:
+        if not self.options.msa_weight:
             return h.new_zeros(())
-        w_dif = difference_weight(h.shape[0], **weights, detach=self.config.nlt_detach, like=h)
+        w_dif = difference_weight(h.shape[0], **weights, detach=self.options.nlt_detach, like=h)
         rows = F.embedding(nodes, h.flatten(1)).unflatten(1, h.shape[1:])
-        return infonce(rows, weight=1 - w_dif[nodes], nodes=nodes, temperature=self.config.temperature)
+        return infonce(rows, weight=1 - w_dif[nodes], nodes=nodes, temperature=self.options.temperature)
+
+    def preference_values(self) -> tuple[Tensor, Tensor]:
+        return self.preferences.values()
+
+    def preference_notes(self) -> tuple[str, ...]:
+        options, kind = self.options, self.options.nlt.partition(":")[0]
+        if kind == "fixed":
+            return (f"Preferences were not learned: nlt {options.nlt} sets them, the same at every node.",)
+        notes = []
+        weighed = {"none": "by 1/2 everywhere", "free": "by a free weight per node"}.get(kind)
+        if weighed:
+            notes.append(f"MDA and MSA are weighed {weighed} (nlt {options.nlt}), not by these preferences.")
+        if options.fusion_nodes == "users":
+            moved = kind == "preference" and not options.nlt_detach and (options.mda_weight or options.msa_weight)
+            notes.append(
+                "Preferences of items do not enter the fusion (fusion_nodes users): "
+                + ("only MDA and MSA move them." if moved else "they are what they were drawn as, shrunk.")
+            )
+        return tuple(notes)
 
     @torch.no_grad()
     def embeddings(self) -> tuple[Tensor, Tensor]:
@@ -164,18 +282,18 @@ class MDE(nn.Module):
     def _fuse(self, h: Tensor, logits: Tensor | None) -> Tensor:
         if logits is not None:
             h = torch.softmax(logits, dim=1)[:, :, None] * h
-        return h.flatten(1) if self.config.fusion == "concat" else h.sum(1)
+        return h.flatten(1) if self.options.fusion == "concat" else h.sum(1)
 
 
-def _blend_weights(config: Config, modalities: tuple[str, ...]) -> tuple[float, ...]:
+def _blend_weights(options: MDEOptions, modalities: tuple[str, ...]) -> tuple[float, ...]:
     """The weight of each modality's item graph under ``item_graph: blend``."""
-    if config.blend_weights:
-        if len(config.blend_weights) != len(modalities):
+    if options.blend_weights:
+        if len(options.blend_weights) != len(modalities):
             raise InputError(
-                f"blend_weights: {len(config.blend_weights)} weights for {len(modalities)} modalities "
+                f"blend_weights: {len(options.blend_weights)} weights for {len(modalities)} modalities "
                 f"({', '.join(modalities)})"
             )
-        return config.blend_weights
+        return options.blend_weights
     if modalities == ("image", "text"):
         return 0.1, 0.9  # DRAGON's
     return (1 / len(modalities),) * len(modalities)

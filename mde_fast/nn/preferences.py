@@ -7,8 +7,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..runs.config import Config
-
 
 class Preferences(nn.Module):
     """W of eq. 5, users and items apart, and the source of the weights of eq. 8.
@@ -18,20 +16,39 @@ class Preferences(nn.Module):
     the rest, and weighs by that; ``free`` (variant B) learns W and, apart from it, one logit per node to weigh by.
     """
 
-    def __init__(self, config: Config, num_users: int, num_items: int, modalities: tuple[str, ...]):
+    def __init__(
+        self,
+        num_users: int,
+        num_items: int,
+        modalities: tuple[str, ...],
+        *,
+        nlt: str,
+        fusion_nodes: str,
+        initial: str,
+        generator: torch.Generator,
+    ):
+        """
+        Args:
+            num_users, num_items: U and I.
+            modalities: names of the M columns.
+            nlt: where the weights of eq. 8 come from, see above.
+            fusion_nodes: ``all`` or ``users``: whose preferences enter the fusion.
+            initial: ``xavier`` or ``zero``.
+            generator: of the initial parameters.
+        """
         super().__init__()
-        self.nlt = config.nlt.partition(":")[0]
-        self.fuse_items = config.fusion_nodes == "all"
+        self.nlt, _, share = nlt.partition(":")
+        self.fuse_items = fusion_nodes == "all"
         count = len(modalities)
         if self.nlt == "fixed":
-            share = float(config.nlt.partition(":")[2])
-            shares = torch.full((count,), (1 - share) / (count - 1))
-            shares[modalities.index("text") if "text" in modalities else -1] = share
+            shares = torch.full((count,), (1 - float(share)) / (count - 1))
+            shares[modalities.index("text") if "text" in modalities else -1] = float(share)
             self.register_buffer("users", shares.log().expand(num_users, -1).contiguous(), persistent=False)
             self.register_buffer("items", shares.log().expand(num_items, -1).contiguous(), persistent=False)
         else:
-            self.users = nn.Parameter(_initial(config.preference_init, num_users, num_users + num_items, count))
-            self.items = nn.Parameter(_initial(config.preference_init, num_items, num_users + num_items, count))
+            num_nodes = num_users + num_items
+            self.users = nn.Parameter(_initial(initial, num_users, num_nodes, count, generator))
+            self.items = nn.Parameter(_initial(initial, num_items, num_nodes, count, generator))
         if self.nlt == "free":
             self.free_users = nn.Parameter(torch.zeros(num_users))
             self.free_items = nn.Parameter(torch.zeros(num_items))
@@ -62,8 +79,8 @@ class Preferences(nn.Module):
         return torch.softmax(self.users, dim=1), torch.softmax(self.items, dim=1)
 
 
-def _initial(kind: str, rows: int, num_nodes: int, count: int) -> Tensor:
+def _initial(kind: str, rows: int, num_nodes: int, count: int, generator: torch.Generator) -> Tensor:
     """(rows, M): zeros, or Xavier's normal distribution for the whole (N, M) matrix."""
     if kind == "zero":
         return torch.zeros(rows, count)
-    return torch.randn(rows, count) * math.sqrt(2 / (num_nodes + count))
+    return torch.randn(rows, count, generator=generator) * math.sqrt(2 / (num_nodes + count))

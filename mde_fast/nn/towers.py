@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from .linear import linear
+
 NEGATIVE_SLOPE = 0.01
 # What --precision means for the towers' matrix products; tf32 keeps float32 numbers and rounds inside the product.
 FEATURE_DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
@@ -21,18 +23,37 @@ class FeatureTower(nn.Module):
     float32.
     """
 
-    def __init__(self, features: Tensor, dim: int, *, projection: str, hidden: int, precision: str):
-        """``features`` (I, F), any floating type; ``precision`` one of FEATURE_DTYPES."""
+    features: Tensor
+
+    def __init__(
+        self,
+        features: Tensor,
+        dim: int,
+        *,
+        projection: str,
+        hidden: int,
+        precision: str,
+        generator: torch.Generator,
+    ):
+        """
+        Args:
+            features: (I, F), any floating type.
+            dim: D.
+            projection: ``mlp`` or ``linear``.
+            hidden: width between the two layers of ``mlp``.
+            precision: one of FEATURE_DTYPES.
+            generator: of the initial parameters.
+        """
         super().__init__()
         self.register_buffer("features", features.to(FEATURE_DTYPES[precision]), persistent=False)
         self.linear = _TF32Linear.apply if precision == "tf32" else F.linear
-        self.first = nn.Linear(features.shape[1], hidden if projection == "mlp" else dim)
-        self.second = nn.Linear(hidden, dim) if projection == "mlp" else None
+        self.first = linear(features.shape[1], hidden if projection == "mlp" else dim, generator)
+        self.second = linear(hidden, dim, generator) if projection == "mlp" else None
         for layer in (self.first, self.second):
             if layer is not None:
                 # Biases keep PyTorch's small random values: an item without content must not start as a zero row, whose
                 # direction, and so whose gradient, is undefined.
-                nn.init.xavier_normal_(layer.weight)
+                nn.init.xavier_normal_(layer.weight, generator=generator)
 
     def forward(self) -> Tensor:
         """(I, D) float32."""

@@ -13,8 +13,8 @@ from ..data.dataset import InteractionDataset, Split
 from ..errors import InputError
 from ..kernels import CSRGraph, topk
 from ..kernels.topk.primitives import mask_seen, select
+from .options import METRICS
 
-METRICS = ("recall", "precision", "map", "ndcg")
 CUTOFFS = (5, 10, 20, 50)
 
 Rows = Sequence[int] | np.ndarray | Tensor

@@ -7,17 +7,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import xxhash
 from torch import Tensor
 
-from ..data.dataset import InteractionDataset, Split
 from ..errors import InputError
+from ..files import Checkpoints, Folder
 from ..kernels import CSRGraph, topk
-from ..runs.run import RunFolder
-
-CATALOGUE_ENTRIES = ("data", "fingerprint", "features", "user_ids", "item_ids")
+from .catalogue import load_catalogue
 
 
 class Recommender:
@@ -51,9 +47,11 @@ class Recommender:
         Raises:
             InputError: not a run folder, or no epoch was finished in it.
         """
-        folder = RunFolder.open(run)
-        _, tensors = folder.load_checkpoint("best")
-        ids, seen = folder.load_json("catalogue.json", CATALOGUE_ENTRIES), folder.load_tensors("catalogue.safetensors")
+        folder = Folder(run)
+        if not folder.has("config.yaml"):
+            raise InputError(f"{run}: not a run folder (no config.yaml in it); give the --output of a training run")
+        _, tensors = Checkpoints(folder).load("best")
+        ids, seen = load_catalogue(folder)
         user_vectors, item_vectors = tensors["user_embeddings"], tensors["item_embeddings"]
         graph = CSRGraph(seen["rowptr"], seen["columns"], (len(user_vectors), len(item_vectors)))
         return cls(user_vectors, item_vectors, graph, ids["user_ids"], ids["item_ids"])
@@ -121,27 +119,3 @@ class Recommender:
 def _require_positive(k: int) -> None:
     if k < 1:
         raise InputError(f"k: {k} must be 1 or more")
-
-
-def save_catalogue(run: RunFolder, dataset: InteractionDataset) -> None:
-    """Keep with a run what :class:`Recommender` needs of the dataset: external ids and known interactions."""
-    splits = (dataset.train, dataset.valid, dataset.test)
-    known = Split(*(np.concatenate([getattr(split, side) for split in splits]) for side in ("users", "items")))
-    seen = CSRGraph.from_scipy(known.matrix(dataset.num_users, dataset.num_items), constant=1.0)
-    run.save_tensors("catalogue.safetensors", {"rowptr": seen.rowptr, "columns": seen.columns})
-    run.write_json(
-        "catalogue.json",
-        {
-            "dataset": dataset.name,
-            "data": dataset.data,
-            "fingerprint": dataset.fingerprint,
-            "features": feature_hashes(dataset),
-            "user_ids": dataset.user_ids.tolist(),
-            "item_ids": dataset.item_ids.tolist(),
-        },
-    )
-
-
-def feature_hashes(dataset: InteractionDataset) -> dict[str, str]:
-    """Modality -> hash of its features."""
-    return {name: xxhash.xxh3_128_hexdigest(matrix.data) for name, matrix in dataset.features.items()}

@@ -1,16 +1,34 @@
-"""Tables and figures in reports."""
+"""A document as Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from .document import Block, Bullets, Caution, Code, Document, Paragraph, Picture, Table
 
 
-def p_value(value: float) -> str:
-    """Two digits; what is too small for a float is still no zero."""
-    return f"{value:.2g}" if value > 0 else "<1e-300"
+def to_markdown(document: Document) -> str:
+    """The whole document; what its texts hold is taken as it is."""
+    parts = [f"# {document.title}", *map(block_to_markdown, document.blocks)]
+    for section in document.sections:
+        parts += [f"## {section.title}", *map(block_to_markdown, section.blocks)]
+    return "\n\n".join(parts) + "\n"
 
 
-def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A Markdown table: a head, and lines of as many cells."""
-    top, *rest = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in [head, *lines])
-    return "\n".join([top, "|" + "---|" * len(head), *rest])
+def block_to_markdown(block: Block) -> str:
+    """One block, without a line break at its end."""
+    match block:
+        case Paragraph(text, strong):
+            return f"**{strong}**{text}" if strong else text
+        case Caution(text):
+            return f"**{text}**"
+        case Bullets(items):
+            return "\n".join(f"- {item}" for item in items)
+        case Table(head, lines):
+            return "\n".join([_line(head), "|" + "---|" * len(head), *map(_line, lines)])
+        case Picture(file, description):
+            return f"![{description}]({file})"
+        case Code(text):
+            return f"```\n{text}\n```"
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(" ".join(cell.splitlines()).replace("|", "\\|") for cell in cells) + " |"

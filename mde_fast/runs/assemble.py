@@ -5,53 +5,55 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from ..data import load_dataset
 from ..data.dataset import InteractionDataset
+from ..data.options import DataOptions
 from ..errors import InputError
-from ..graphs import GraphCache
+from ..graphs import GraphCache, GraphStore
 from ..graphs.cache import default_cache_dir
-from ..models import MODELS
+from ..models import Inputs, Model, find_model
 from ..training.memory import keep_freed_memory
+from ..training.options import TrainingOptions
 from .config import Config
 
 
 def make_dataset(config: Config, *, with_features: bool = True) -> InteractionDataset:
     """The dataset that a configuration names; its features only when the model needs them."""
+    options = config.data
     return load_dataset(
-        config.dataset,
-        data_dir=config.data_dir,
-        features=config.features or None,
-        split=config.split,
-        split_ratios=config.split_ratios,
-        split_seed=config.split_seed,
-        user_column=config.user_column,
-        item_column=config.item_column,
-        time_column=config.time_column,
-        split_column=config.split_column,
-        require_real=config.require_real,
-        use_features=with_features and MODELS[config.model].needs_features,
+        options.dataset,
+        data_dir=options.data_dir,
+        features=options.features or None,
+        split=options.split,
+        split_ratios=options.split_ratios,
+        split_seed=options.split_seed,
+        user_column=options.user_column,
+        item_column=options.item_column,
+        time_column=options.time_column,
+        split_column=options.split_column,
+        require_real=options.require_real,
+        use_features=with_features and find_model(config.model).min_modalities > 0,
     )
 
 
-def make_device(config: Config) -> torch.device:
-    """The device that a configuration asks for; a GPU becomes the process's current one.
+def make_device(options: TrainingOptions) -> torch.device:
+    """The device that the options ask for; a GPU becomes the process's current one.
 
     Raises:
         InputError: it is not there, or cannot compute in the precision asked for.
     """
-    name = config.device
+    name = options.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda") or (number and not number.isdigit()) or (kind == "cpu" and number):
-        raise InputError(f"device: {config.device} is not auto, cpu, cuda or cuda:N")
+        raise InputError(f"device: {options.device} is not auto, cpu, cuda or cuda:N")
     if kind == "cuda" and not torch.cuda.is_available():
         raise InputError("device: no CUDA device is available here; use --device cpu")
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         raise InputError(f"device: {name} does not exist, this machine has {torch.cuda.device_count()} CUDA device(s)")
-    if config.precision == "tf32" and kind == "cpu":
+    if options.precision == "tf32" and kind == "cpu":
         raise InputError("precision: tf32 exists on CUDA devices only; use fp32 or bf16")
     if number:
         torch.cuda.set_device(int(number))  # streams, graphs and kernels go to the current device
@@ -60,8 +62,8 @@ def make_device(config: Config) -> torch.device:
 
 def make_model(
     config: Config, dataset: InteractionDataset, device: torch.device, *, cache: GraphCache | None = None
-) -> nn.Module:
-    """The model with its initial parameters, which depend on the seed alone.
+) -> Model:
+    """The model with its initial parameters, which depend on the seed alone, on a device.
 
     Args:
         cache: where finished graphs are kept; default: the folder that ``config`` names.
@@ -69,14 +71,33 @@ def make_model(
     Raises:
         InputError: the dataset lacks what the model needs.
     """
+    model = find_model(config.model)
+    modalities = tuple(dataset.features)
+    if len(modalities) < model.min_modalities:
+        raise InputError(
+            f"{dataset.name}: {config.model} needs features of {_count(model.min_modalities)} or more, found "
+            f"{', '.join(modalities) or 'none'}; name the files with --features image=...,text=..."
+        )
     keep_freed_memory()  # graph building and, on a CPU, training allocate the same large blocks over and over
-    torch.manual_seed(config.seed)
-    cache = cache or GraphCache(graph_folder(config))
-    return MODELS[config.model].from_dataset(config, dataset, device, cache).to(device)
+    inputs = Inputs(
+        num_users=dataset.num_users,
+        num_items=dataset.num_items,
+        features={name: torch.from_numpy(matrix).float() for name, matrix in dataset.features.items()},
+        graphs=GraphStore(
+            dataset.train_matrix, dataset.features, cache or GraphCache(graph_folder(config.data)), device
+        ),
+        precision=config.training.precision,
+        generator=torch.Generator().manual_seed(config.training.seed),
+    )
+    return model.build(config.hyper, inputs).to(device)
 
 
-def graph_folder(config: Config) -> Path | None:
+def _count(modalities: int) -> str:
+    return "one modality" if modalities == 1 else f"{['zero', 'one', 'two', 'three'][modalities]} modalities"
+
+
+def graph_folder(options: DataOptions) -> Path | None:
     """Where finished graphs are kept, None for nowhere."""
-    if config.cache_dir == "none":
+    if options.cache_dir == "none":
         return None
-    return Path(config.cache_dir) if config.cache_dir else default_cache_dir() / "graphs"
+    return Path(options.cache_dir) if options.cache_dir else default_cache_dir() / "graphs"

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import platform
+import shlex
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from .. import __version__
 from ..data.dataset import REAL, InteractionDataset
 from ..errors import InputError
-from ..files.lock import exclusive
+from ..files import exclusive, without_prefix
+from ..models import Model
+from ..options import described
+from ..ranking.catalogue import describe_catalogue, feature_hashes, save_catalogue
 from ..ranking.evaluator import Evaluator, format_metrics
-from ..ranking.recommender import CATALOGUE_ENTRIES, feature_hashes, save_catalogue
 from ..report.curves import plot_curves
-from ..training.trainer import Trainer, require_negatives, without_prefix
+from ..report.honesty import is_stand_in, remark
+from ..training.progress import duration
+from ..training.trainer import Trainer, TrainingError, require_negatives
 from .assemble import make_dataset, make_device, make_model
-from .config import Config, with_options
+from .config import RESUMABLE_CHANGES, Config, changed_options, fixed_options, with_options
 from .log import RunLog
-from .run import RESUMABLE_CHANGES, RunFolder
+from .run import RunFolder
 
 logger = logging.getLogger("mde_fast")
 
@@ -43,9 +48,9 @@ def start_run(config: Config, output: str | Path | None = None, *, notes: Iterab
         InputError: anything the user gave that cannot be used.
         mde_fast.training.trainer.TrainingError: a loss is not finite.
     """
-    device = make_device(config)
+    device = make_device(config.training)
     if output is None:
-        output = Path("runs") / f"{Path(config.dataset).resolve().stem}-{config.model}-{time.strftime('%Y%m%d-%H%M%S')}"
+        output = _new_folder(config)
     RunFolder.require_new(output)
     with RunLog() as log:
         dataset = make_dataset(config)
@@ -59,7 +64,14 @@ def start_run(config: Config, output: str | Path | None = None, *, notes: Iterab
             log.write_to(run)
             save_catalogue(run, dataset)
             run.write_text("config.yaml", config.to_yaml())  # last: a run that has one can be resumed
-            return _train(run, Trainer(model, dataset, config, run), dataset)
+            return _train(run, config, make_trainer(run, config, model, dataset), dataset)
+
+
+def _new_folder(config: Config) -> Path:
+    """``runs/<dataset>-<model>-<date>``, with a number where two trainings begin in one second."""
+    name = f"{Path(config.data.dataset).resolve().stem}-{config.model}-{time.strftime('%Y%m%d-%H%M%S')}"
+    candidates = (Path("runs", name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
+    return next(path for path in candidates if not path.exists())
 
 
 def resume_run(path: str | Path, changes: dict[str, Any]) -> dict[str, Any]:
@@ -74,16 +86,15 @@ def resume_run(path: str | Path, changes: dict[str, Any]) -> dict[str, Any]:
     """
     run = RunFolder.open(path)
     stored = run.config()
-    if (run.path / "metrics.json").exists() and not run.has_checkpoint("last"):
+    if run.has("metrics.json") and not run.checkpoints.has("last"):
         raise InputError(f"{path}: is over and has no last checkpoint to go on from; evaluate it, or train anew")
-    for name, value in changes.items():
-        if name not in RESUMABLE_CHANGES and value != getattr(stored, name):
-            raise InputError(
-                f"{name}: a resumed run keeps its options ({name} is {getattr(stored, name)}); "
-                f"only {', '.join(RESUMABLE_CHANGES)} may change"
-            )
-    config = _with_changes(stored, changes)
-    device = make_device(config)
+    for change in changed_options(stored.values(), {"model": stored.model, **changes}, without=RESUMABLE_CHANGES):
+        raise InputError(
+            f"{change.name}: a resumed run keeps its options ({change.name} is {change.then}); "
+            f"only {', '.join(RESUMABLE_CHANGES)} may change"
+        )
+    config = _with_changes(stored, {"minutes": None, **changes})  # a limit is of one command
+    device = make_device(config.training)
     with RunLog() as log, exclusive(run.path, "wait for its end"):
         dataset = make_dataset(config)
         describe(dataset)
@@ -91,52 +102,83 @@ def resume_run(path: str | Path, changes: dict[str, Any]) -> dict[str, Any]:
         model = make_model(config, dataset, device)
         log.write_to(run)
         run.remove_leftovers()
-        trainer = Trainer(model, dataset, config, run)
+        if run.checkpoints.has("last"):
+            require_unchanged(run, run.checkpoints.state("last"), config)
+        trainer = make_trainer(run, config, model, dataset)
         trainer.restore()
-        if config.epochs < trainer.progress.epoch:
+        if config.training.epochs < trainer.progress.epoch:
             raise InputError(f"epochs: {trainer.progress.epoch} are done already; give as many or more, or none")
         run.write_text("config.yaml", config.to_yaml())
-        return _train(run, trainer, dataset)
+        return _train(run, config, trainer, dataset)
 
 
-def _train(run: RunFolder, trainer: Trainer, dataset: InteractionDataset) -> dict[str, Any]:
-    config, device = trainer.config, trainer.device
+def make_trainer(run: RunFolder, config: Config, model: Model, dataset: InteractionDataset) -> Trainer:
+    """The trainer of a run."""
+    return Trainer(
+        model,
+        dataset,
+        run.checkpoints,
+        training=config.training,
+        evaluation=config.evaluation,
+        kept=fixed_options(config),
+    )
+
+
+def _train(run: RunFolder, config: Config, trainer: Trainer, dataset: InteractionDataset) -> dict[str, Any]:
+    training, device = config.training, trainer.device
     if trainer.finished():
         logger.info("%s is finished, there is nothing left to train", run.path)
     else:
-        what = config.model, device, config.precision, config.seed, run.path
+        what = config.model, device, training.precision, training.seed, run.path
         logger.info("training %s on %s, %s, seed %d -> %s", *what)
-    trainer.fit()
+    try:
+        trainer.fit()
+    except TrainingError as error:
+        raise TrainingError(f"{error}; {run.path} keeps the epochs before, try a smaller learning_rate") from None
     if not trainer.progress.history:
         logger.info("interrupted in the first epoch; continue with --resume %s", run.path)
         return {"status": "interrupted"}
     result = {
-        "status": "finished" if trainer.finished() else "interrupted",
+        "status": _status(trainer),
         "model": config.model,
-        "dataset": config.dataset,
+        "dataset": config.data.dataset,
         "data": dataset.data,
         "device": str(device),
-        "precision": config.precision,
-        "seed": config.seed,
+        "precision": training.precision,
+        "seed": training.seed,
         **trainer.result(),
         "versions": {"mde_fast": __version__, "torch": torch.__version__, "python": platform.python_version()},
     }
     run.write_json("metrics.json", result)
-    title = f"{config.model} on {dataset.name} ({dataset.data}), seed {config.seed}"
-    history, metric = trainer.progress.history, config.valid_metric.lower()
-    run.write("curves.png", lambda path: plot_curves(history, path, title=title, metric=metric))
+    title = f"{config.model} on {dataset.name} ({dataset.data}), seed {training.seed}"
+    history, metric = trainer.progress.history, config.evaluation.metric
+    run.write("curves.png", lambda path: plot_curves(history, path, title=title, metric=metric, data=dataset.data))
     _report(run, config, result)
     return result
 
 
+def _status(trainer: Trainer) -> str:
+    """``finished``, ``out of time`` (as ``minutes`` asked for) or ``interrupted``; the last two can go on."""
+    if trainer.finished():
+        return "finished"
+    return "out of time" if trainer.out_of_time and not trainer.interrupted else "interrupted"
+
+
 def _report(run: RunFolder, config: Config, result: dict[str, Any]) -> None:
-    if result["data"] != "real":
-        logger.info("These figures say nothing about real data (%s).", result["data"])
+    if is_stand_in(result["data"]):
+        logger.info("%s", remark(result["data"]))
     logger.info("best epoch %d of %d; test metrics:", result["best_epoch"], result["epochs_run"])
-    logger.info("%s", format_metrics(result["test"], config.topk))
+    logger.info("%s", format_metrics(result["test"], config.evaluation.topk))
     if result["status"] == "interrupted":
         logger.info("interrupted: everything is saved, continue with --resume %s", run.path)
-    logger.info("results in %s", run.path)
+        logger.info("results in %s", run.path)
+        return
+    folder, user = (shlex.quote(str(word)) for word in (run.path, describe_catalogue(run)["user_ids"][0]))
+    logger.info("results in %s, curves in %s", run.path, run.path / "curves.png")
+    if result["status"] == "out of time":
+        asked = duration(60 * (config.training.minutes or 0))
+        logger.info("stopped after %s as asked; to the end with: python -m mde_fast.train --resume %s", asked, folder)
+    logger.info("recommend with: python -m mde_fast.recommend %s --user %s --k 10", folder, user)
 
 
 def evaluate_run(path: str | Path, *, topk: tuple[int, ...] = (), data_dir: str | None = None) -> dict[str, Any]:
@@ -150,15 +192,15 @@ def evaluate_run(path: str | Path, *, topk: tuple[int, ...] = (), data_dir: str 
     run = RunFolder.open(path)
     changes = {"topk": topk, "data_dir": data_dir}
     config = _with_changes(run.config(), {name: value for name, value in changes.items() if value})
-    state, tensors = run.load_checkpoint("best")
+    state, tensors = run.checkpoints.load("best")
     dataset = make_dataset(config, with_features=False)
     check_same_dataset(run, dataset)
-    evaluator = Evaluator(dataset, config.topk)
+    evaluator = Evaluator(dataset, config.evaluation.topk)
     vectors = tensors["user_embeddings"], tensors["item_embeddings"]
     return {
         "model": config.model,
-        "dataset": config.dataset,
-        "data": run.load_json("catalogue.json", CATALOGUE_ENTRIES)["data"],
+        "dataset": config.data.dataset,
+        "data": describe_catalogue(run)["data"],
         "best_epoch": state["epoch"],
         "topk": evaluator.cutoffs,
         "valid": evaluator(*vectors, "valid"),
@@ -166,9 +208,7 @@ def evaluate_run(path: str | Path, *, topk: tuple[int, ...] = (), data_dir: str 
     }
 
 
-def rebuild_model(
-    path: str | Path, *, data_dir: str | None = None
-) -> tuple[nn.Module, InteractionDataset, dict[str, Any]]:
+def rebuild_model(path: str | Path, *, data_dir: str | None = None) -> tuple[Model, InteractionDataset, dict[str, Any]]:
     """The model of a run's best epoch, on the CPU.
 
     Args:
@@ -183,8 +223,8 @@ def rebuild_model(
     """
     run = RunFolder.open(path)
     config = _with_changes(run.config(), {"data_dir": data_dir} if data_dir else {})
-    state, tensors = run.load_checkpoint("best")
-    run.require_unchanged(state, config)
+    state, tensors = run.checkpoints.load("best")
+    require_unchanged(run, state, config)
     dataset = make_dataset(config)
     check_same_dataset(run, dataset)
     model = make_model(config, dataset, torch.device("cpu"))
@@ -196,10 +236,26 @@ def _with_changes(stored: Config, changes: dict[str, Any]) -> Config:
     """A run's options with some changed; ``data_dir`` says where a dataset that was named by a path is now, too."""
     config = with_options(stored, **changes)
     if changes.get("data_dir"):
-        place = Path(changes["data_dir"]) / Path(stored.dataset).name
-        if stored.dataset != place.name or place.is_file():
+        place = Path(changes["data_dir"]) / Path(stored.data.dataset).name
+        if stored.data.dataset != place.name or place.is_file():
             return with_options(config, dataset=str(place))
     return config
+
+
+def require_unchanged(run: RunFolder, state: dict[str, Any], config: Config) -> None:
+    """Refuse a configuration that is not the one a checkpoint's state was trained with.
+
+    Raises:
+        InputError: naming the options.
+    """
+    if "options" not in state:
+        return
+    changed = changed_options(state["options"], fixed_options(config))
+    if changed:
+        raise InputError(
+            f"{run.path}/config.yaml: was edited after training ({described(changed)}); restore it, or train anew with "
+            "the new values"
+        )
 
 
 def check_same_dataset(run: RunFolder, dataset: InteractionDataset) -> None:
@@ -208,7 +264,7 @@ def check_same_dataset(run: RunFolder, dataset: InteractionDataset) -> None:
     Raises:
         InputError: sizes, splits or ids differ, or features if the dataset has real ones.
     """
-    catalogue = run.load_json("catalogue.json", CATALOGUE_ENTRIES)
+    catalogue = describe_catalogue(run)
     if catalogue["fingerprint"] != dataset.fingerprint:
         raise InputError(
             f"{run.path}: trained on other data than {dataset.name} is now ({len(catalogue['user_ids']):,} users and "

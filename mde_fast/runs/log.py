@@ -7,7 +7,7 @@ from contextlib import suppress
 from logging.handlers import MemoryHandler
 
 from ..errors import InputError
-from .run import RunFolder
+from ..files import Folder
 
 logger = logging.getLogger("mde_fast")
 
@@ -31,7 +31,7 @@ class RunLog:
     def __init__(self):
         self.handler = MemoryHandler(BUFFERED_LINES, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
 
-    def write_to(self, run: RunFolder) -> None:
+    def write_to(self, run: Folder) -> None:
         """From now on, and for what was logged before, use this run's log.txt.
 
         Raises:

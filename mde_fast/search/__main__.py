@@ -14,17 +14,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..commands import add_options, add_preset, collect_options, make_parser, normalise_flags, run_command
+from ..commands import chosen_model, collect_options, make_parser, parse, resolve, run_command
 from ..errors import InputError
-from ..runs.config import default_of, make_config
-from ..runs.presets import find_preset
 
 logger = logging.getLogger("mde_fast.search")
 
 DESCRIPTION = """Search for good options: trials are proposed (TPE), trained, ended early when they fall behind (median
 pruner), and ranked by the best epoch's validation metric. Test data are not looked at."""
 
-EPILOG = """examples:
+EPILOG = """written into DIR:
+  trials.html, .md, .json   the ranked trials as a page, as text and as data
+  importance.png            the metric over trials, and what sets the best apart
+  best.yaml                 the best trial's options, for train --config
+
+examples:
   python -m mde_fast.search --dataset baby --trials 100
   python -m mde_fast.search --dataset baby --learning-rate 0.001 --epochs 60    # fixed for all trials, not searched
   python -m mde_fast.search --dataset data/my_shop --space my_space.yaml --jobs 4 --timeout 8h
@@ -35,22 +38,32 @@ The same command goes on with a search, also after Ctrl-C, kill -9 or --timeout,
 example once for each GPU (--device cuda:1).
 """
 
-OWN_FLAGS = ("config", "preset", "output", "space", "trials", "timeout", "jobs", "sampler-seed", "pruner", "worker")
+OWN_FLAGS = (*("output", "space", "print-space", "trials", "timeout", "jobs", "sampler-seed", "pruner", "worker"),)
 
 
 def main(arguments: list[str]) -> int:
-    parsed = _parse(arguments)
-    given = collect_options(parsed, parsed.config)
-    dataset, model = (given.get(name, default_of(name)) for name in ("dataset", "model"))
-    preset = find_preset(dataset, parsed.preset, model=model)
-    config = make_config({**preset.options, **given})
+    model = chosen_model(arguments)
+    parsed = _parse(arguments, model)
+    if parsed.print_space:  # nothing else goes where the file goes
+        logging.getLogger("mde_fast").setLevel(logging.WARNING)
+    given = collect_options(parsed, (model,))
+    preset, config = resolve(given, parsed.preset)
+    if config.training.minutes is not None:
+        raise InputError("minutes: a trial is trained to its end; --timeout says how long the search may take")
     if importlib.util.find_spec("optuna") is None:
         raise InputError("the search needs the package optuna; install it with: pip install 'mde_fast[search]'")
     from .report import log_result, write_report
     from .running import Search
-    from .space import DEFAULT_SPACE, point_of, read_space
+    from .space import default_space, point_of, read_space, to_file
 
-    space, left_out = read_space(parsed.space or DEFAULT_SPACE, given, config.model)
+    if parsed.space is None:
+        space = default_space(model, given.options, given.grids)
+        left_out = [name for name in default_space(model, grids=given.grids) if name not in space]
+    else:
+        space, left_out = read_space(parsed.space, given.options, model)
+    if parsed.print_space:
+        print(to_file(space), end="")
+        return 0
     deadline, parent = time.monotonic() + parsed.timeout, os.getppid()
 
     def time_is_up() -> bool:
@@ -60,7 +73,7 @@ def main(arguments: list[str]) -> int:
     search = Search.open(
         config,
         space,
-        parsed.output or Path("search") / Path(config.dataset).stem,
+        parsed.output or Path("search") / Path(config.data.dataset).stem,
         seed=parsed.sampler_seed,
         prune=parsed.pruner == "median",
         quiet=parsed.worker,
@@ -68,11 +81,11 @@ def main(arguments: list[str]) -> int:
     if parsed.worker:
         with _sigterm_like_ctrl_c():
             return 0 if search.work(parsed.trials, time_is_up) else 130
-    logger.info("%s", preset.describe(given))
+    logger.info("%s", preset.describe(given.options))
     logger.info("searched: %s", ", ".join(space))
-    for reason, names in left_out.items():
-        logger.info("not searched, as they %s: %s", reason, ", ".join(names))
-    outside = [f"{name} {getattr(config, name)}" for name in space if name not in point_of(config, space)]
+    if left_out:
+        logger.info("not searched, as they are given: %s", ", ".join(left_out))
+    outside = [f"{name} {config.values()[name]}" for name in space if name not in point_of(config, space)]
     if outside:
         logger.warning(
             "the space lacks %s, which a run has without a search: the search may end worse than that",
@@ -104,17 +117,18 @@ def _sigterm_like_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
+def _parse(arguments: list[str], model: str) -> argparse.Namespace:
     parser = make_parser("search", DESCRIPTION, EPILOG)
     parser.usage = "%(prog)s [--dataset NAME] [--trials N] [--space FILE] [option ...]"
-    parser.add_argument("--config", metavar="FILE", help="YAML file of options, fixed in all trials; flags win")
-    add_preset(parser)
     parser.add_argument("--output", metavar="DIR", help="folder of the search (default: search/DATASET)")
     parser.add_argument(
         "--space",
         metavar="FILE",
         help="YAML file of what is searched: 'option: {low: X, high: Y, log: true}' or 'option: [value, value]' "
-        "(default: space.yaml of this package, which explains itself)",
+        "(default: what --print-space prints; a grid of MMRec's in --config is searched instead)",
+    )
+    parser.add_argument(
+        "--print-space", action="store_true", help="print what would be searched as such a file, and end"
     )
     parser.add_argument(
         "--trials", metavar="N", type=_whole_number, default=50, help="in all, earlier ones included (default: 50)"
@@ -134,8 +148,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--sampler-seed", metavar="N", type=_seed, default=0, help="of the proposals (default: 0)")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)  # one of the processes of --jobs
-    add_options(parser)
-    return parser.parse_args(normalise_flags(arguments, own=(*OWN_FLAGS, "help")))
+    return parse(parser, arguments, OWN_FLAGS, (model,))
 
 
 def _whole_number(text: str) -> int:

@@ -6,11 +6,12 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-MARKERS = {  # state -> how its trials are drawn
+from ..report.style import drawing
+
+MARKERS: dict[str, dict[str, Any]] = {  # state -> how its trials are drawn
     "complete": {"color": "tab:blue", "marker": "o"},
     "pruned": {"facecolor": "none", "edgecolor": "tab:grey", "marker": "o"},
     "failed": {"color": "tab:red", "marker": "x"},
@@ -23,27 +24,17 @@ def plot_search(report: dict[str, Any], path: Path) -> None:
     Args:
         report: what trials.json holds.
     """
-    metric = report["selected_on"]
     shares = report["importance"]
-    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(9.5, max(3.6, 1.2 + 0.22 * len(shares))), layout="constrained")
+    title = f"search on {report['dataset']} ({report['data']})"
+    size = 9.5, max(3.6, 1.2 + 0.22 * len(shares))
+    with drawing(path, size, title=title, data=report["data"]) as figure:
         history, importance = figure.subplots(1, 2)
         _plot_history(history, sorted(report["trials"], key=lambda row: row["trial"]))
-        history.set(xlabel="trial", ylabel=metric)
-        if shares:
-            names = list(shares)[::-1]  # the largest on top
-            bars = importance.barh(names, [shares[name] for name in names], color="tab:blue")
-            importance.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
-            importance.set(xlabel="importance (PED-ANOVA)")
-            importance.margins(x=0.12)
-        else:
-            importance.set_axis_off()
-            importance.text(0.5, 0.5, "too few complete trials\nfor importances", ha="center", va="center")
-        figure.suptitle(f"search on {report['dataset']} ({report['data']})")
-        figure.savefig(path, dpi=130, format="png")
+        history.set(xlabel="trial", ylabel=report["selected_on"])
+        _plot_importance(importance, shares)
 
 
-def _plot_history(axes, rows: list[dict[str, Any]]) -> None:
+def _plot_history(axes: Axes, rows: list[dict[str, Any]]) -> None:
     for state, style in MARKERS.items():
         points = [row for row in rows if row["state"] == state and row["value"] is not None]
         if points:
@@ -58,4 +49,17 @@ def _plot_history(axes, rows: list[dict[str, Any]]) -> None:
         axes.axhline(start["value"], color="grey", linestyle=":", linewidth=1, label="preset")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend()
+
+
+def _plot_importance(axes: Axes, shares: dict[str, float]) -> None:
+    """Bars of option -> share; a line of text instead where there are none."""
+    if not shares:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "too few complete trials\nfor importances", ha="center", va="center")
+        return
+    names = list(shares)[::-1]  # the largest on top
+    bars = axes.barh(names, [shares[name] for name in names], color="tab:blue")
+    axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
+    axes.set(xlabel="importance (PED-ANOVA)")
+    axes.margins(x=0.12)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from dataclasses import asdict
 from typing import Any
 
 import optuna
 import torch
-import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from .. import __version__
-from ..data.dataset import REAL
-from ..report.markdown import table
+from ..files import Folder
+from ..options import plain, to_yaml
+from ..report.document import Bullets, Document, Paragraph, Picture, Section, Table
+from ..report.honesty import cautions, headline, is_stand_in
+from ..report.write import write_document
 from ..runs.config import with_options
 from ..runs.presets import Preset
-from ..runs.run import RunFolder
 from .figure import plot_search
 from .running import Search, show
 from .space import to_options
@@ -37,7 +37,7 @@ TRIALS_FOR_IMPORTANCE = 8
 
 
 def write_report(search: Search, preset: Preset) -> dict[str, Any]:
-    """Write trials.json, trials.md, importance.png and, once a trial is complete, best.yaml.
+    """Write trials.json, .md and .html, importance.png and, once a trial is complete, best.yaml.
 
     Args:
         preset: whose values the first trial has.
@@ -50,7 +50,7 @@ def write_report(search: Search, preset: Preset) -> dict[str, Any]:
     report = {
         "dataset": search.study.settings["dataset"]["name"],
         "data": search.study.settings["dataset"]["data"],
-        "selected_on": f"validation {config.valid_metric.lower()}",
+        "selected_on": f"validation {config.evaluation.metric}",
         "preset": preset.name,
         "space": study.settings["space"],
         "fixed": study.settings["value of a fixed option"],
@@ -59,12 +59,13 @@ def write_report(search: Search, preset: Preset) -> dict[str, Any]:
         "importance": importance(study.study),
         "trials": ranked(study.trials()),
     }
-    files = RunFolder(study.folder)
+    files = Folder(study.folder)
     files.write_json("trials.json", report)
-    files.write_text("trials.md", to_markdown(report))
     files.write("importance.png", lambda path: plot_search(report, path))
-    if study.best() is not None:
-        files.write_text("best.yaml", best_options(search, report))
+    write_document(files, "trials", as_document(report))
+    best = study.best()
+    if best is not None:
+        files.write_text("best.yaml", best_options(search, best, report))
     return report
 
 
@@ -118,88 +119,91 @@ def counts(report: dict[str, Any]) -> str:
     return f"{len(states)} trial{'s' if len(states) != 1 else ''}: {', '.join(parts)}"
 
 
-def caution(report: dict[str, Any]) -> str:
-    """A line about data that are not real, else nothing."""
-    return "" if report["data"] == REAL else f"{report['data'].upper()}: these values say nothing about real data."
+def as_document(report: dict[str, Any]) -> Document:
+    """The report for people; ``report`` is what trials.json holds."""
+    lead = (
+        *cautions(report["data"], "values"),
+        Paragraph(
+            f"{counts(report)}. Ranked by {report['selected_on']} at the best epoch; test data were not looked at.\n"
+            f"The first trial is the preset {report['preset']} (marked *), as far as the space contains it."
+        ),
+        Picture("importance.png", "the metric over trials, and importances"),
+    )
+    failed = tuple(f"Trial {row['trial']} failed: {row['reason']}" for row in report["trials"] if row["reason"])
+    trials = (_trials_table(report), *((Bullets(failed),) if failed else ()))
+    options = (_options_table(report), _settings(report))
+    title = f"Search on {report['dataset']} ({report['data']})"
+    return Document(title, lead, (Section("Trials", trials), Section("Options", options)))
 
 
-def to_markdown(report: dict[str, Any]) -> str:
-    """The report in Markdown."""
+def _trials_table(report: dict[str, Any]) -> Table:
     names = list(report["space"])
-    lines = [f"# Search on {report['dataset']} ({report['data']})", ""]
-    if caution(report):
-        lines += [f"**{caution(report)}**", ""]
-    lines += [
-        f"{counts(report)}. Ranked by {report['selected_on']} at the best epoch; test data were not looked at.",
-        f"The first trial is the preset {report['preset']} (marked *), as far as the space contains it.",
-        "",
-    ]
-    head = ["rank", "trial", "state", report["selected_on"].split()[1], "best epoch", "epochs", "seconds", *names]
-    trials = [
-        [
-            str(row["rank"] or ""),
-            f"{row['trial']}{' *' if row['is_preset'] else ''}",
-            row["state"],
-            "" if row["value"] is None else f"{row['value']:.4f}",
-            str(row["best_epoch"] or ""),
-            str(row["epochs"] or ""),
-            "" if row["seconds"] is None else f"{row['seconds']:.0f}",
-            *(show(row["parameters"].get(name, "")) for name in names),
-        ]
-        for row in report["trials"]
-    ]
-    lines.append(table(head, trials))
-    failed = [f"- Trial {row['trial']} failed: {row['reason']}" for row in report["trials"] if row["reason"]]
-    lines += ["", *failed, ""] if failed else [""]
+    metric = report["selected_on"].split()[1]
+    head = ("rank", "trial", "state", metric, "best epoch", "epochs", "seconds", *names)
+    return Table(head, tuple(_trial_line(row, names) for row in report["trials"]))
+
+
+def _trial_line(row: dict[str, Any], names: list[str]) -> tuple[str, ...]:
+    return (
+        str(row["rank"] or ""),
+        f"{row['trial']}{' *' if row['is_preset'] else ''}",
+        row["state"],
+        "" if row["value"] is None else f"{row['value']:.4f}",
+        str(row["best_epoch"] or ""),
+        str(row["epochs"] or ""),
+        "" if row["seconds"] is None else f"{row['seconds']:.0f}",
+        *(show(row["parameters"].get(name, "")) for name in names),
+    )
+
+
+def _options_table(report: dict[str, Any]) -> Table:
     shares = {name: f"{share:.2f}" for name, share in report["importance"].items()}
-    searched = [[name, str(values), shares.get(name, "")] for name, values in report["space"].items()]
-    lines.append(table(["option", "searched values", "importance"], searched))
-    lines += [
-        "",
+    searched = tuple((name, str(values), shares.get(name, "")) for name, values in report["space"].items())
+    return Table(("option", "searched values", "importance"), searched)
+
+
+def _settings(report: dict[str, Any]) -> Paragraph:
+    lines = (
         "Importance: share in what sets the best trials apart (PED-ANOVA)"
         + ("." if report["importance"] else f"; needs {TRIALS_FOR_IMPORTANCE} complete trials."),
         "Fixed: " + ", ".join(f"{name} {value}" for name, value in report["fixed"].items()) + ".",
-        f"{time.strftime('%Y-%m-%d')}, {report['device']}, "
-        + ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-        + ".",
-    ]
-    return "\n".join(lines) + "\n"
+        f"{_when_and_where(report)}.",
+    )
+    return Paragraph("\n".join(lines))
 
 
-def best_options(search: Search, report: dict[str, Any]) -> str:
+def _when_and_where(report: dict[str, Any]) -> str:
+    versions = (f"{name} {version}" for name, version in report["versions"].items())
+    return ", ".join([time.strftime("%Y-%m-%d"), report["device"], *versions])
+
+
+def best_options(search: Search, best: FrozenTrial, report: dict[str, Any]) -> str:
     """The best trial's options as YAML, for ``train --config``; comments say how they were found.
 
     Those that have their defaults, too: a preset may set what is left out.
     """
-    best, config = search.study.best(), search.config
     record = best.user_attrs["record"]
-    found = with_options(config, **to_options(best.params))
+    found = with_options(search.config, **to_options(best.params, search.config.model))
     start = next((row for row in report["trials"] if row["is_preset"] and row["state"] == "complete"), None)
-    of_this_machine = ("device", "cache_dir")
-    values = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in asdict(found).items()
-        if name not in of_this_machine
-    }
+    of_this_machine = ("device", "cache_dir", "minutes")
+    values = {name: plain(value) for name, value in found.values().items() if name not in of_this_machine}
     comments = [
         f"Options found for {report['dataset']} ({report['data']} data) by python -m mde_fast.search.",
-        *([caution(report)] if caution(report) else []),
+        *([headline(report["data"], "values")] if is_stand_in(report["data"]) else []),
         f"Best of {counts(report)}.",
         f"{report['selected_on']} {best.value:.4f} at epoch {record['best_epoch']} of {record['epochs']} "
-        f"(trial {best.number}, seed {found.seed}); test data were not looked at.",
+        f"(trial {best.number}, seed {found.training.seed}); test data were not looked at.",
         *([f"Preset {report['preset']} reached {start['value']:.4f} (trial {start['trial']})."] if start else []),
-        f"{time.strftime('%Y-%m-%d')}, {report['device']}, "
-        + ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
+        _when_and_where(report),
         f"Train with: python -m mde_fast.train --config {search.study.folder / 'best.yaml'}",
     ]
-    content = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    return "".join(f"# {line}\n" for line in comments) + content
+    return "".join(f"# {line}\n" for line in comments) + to_yaml(values)
 
 
 def log_result(search: Search, report: dict[str, Any]) -> None:
     """Say what was found, and where it lies."""
-    if caution(report):
-        logger.info("%s", caution(report))
+    if is_stand_in(report["data"]):
+        logger.info("%s", headline(report["data"], "values"))
     logger.info("%s", counts(report))
     best = search.study.best()
     if best is None:
@@ -209,4 +213,5 @@ def log_result(search: Search, report: dict[str, Any]) -> None:
     logger.info("best: trial %d, %s %.4f", best.number, report["selected_on"], best.value)
     for name, value in best.params.items():
         logger.info("  %s: %s", name, show(value))
+    logger.info("page in %s/trials.html", folder)
     logger.info("table in %s/trials.md; train with --config %s/best.yaml", folder, folder)

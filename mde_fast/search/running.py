@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import signal
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +17,22 @@ from ..data.dataset import InteractionDataset
 from ..data.reading import first_line
 from ..errors import InputError
 from ..graphs.cache import GraphsInMemory
-from ..ranking.recommender import feature_hashes
+from ..options import plain
+from ..ranking.catalogue import feature_hashes
 from ..runs.assemble import graph_folder, make_dataset, make_device, make_model
 from ..runs.config import Config, with_options
+from ..runs.jobs import Command, Ended, run_side_by_side, threads_each
 from ..runs.life import describe as describe_dataset
 from ..training.memory import is_out_of_memory
 from ..training.trainer import TrainingError, require_negatives
 from .space import Space, describe, point_of, to_options
-from .study import RunningTrial, Study
+from .study import DATASET, FIXED, SPACE, RunningTrial, Study
 from .trial import TimeIsUp, train_trial
 
 logger = logging.getLogger("mde_fast.search")
 
 # Where things are and what computes them may change while a search goes on.
-FREE_TO_CHANGE = ("dataset", "data_dir", "cache_dir", "device")
+FREE_TO_CHANGE = ("dataset", "data_dir", "cache_dir", "device", "minutes")
 
 
 @dataclass
@@ -75,36 +70,37 @@ class Search:
         Raises:
             InputError: anything the user gave that cannot be used.
         """
-        device = make_device(config)
+        device = make_device(config.training)
         dataset = make_dataset(config)
         if not quiet:
             describe_dataset(dataset)
         require_negatives(dataset)
-        cache = GraphsInMemory(graph_folder(config))
+        cache = GraphsInMemory(graph_folder(config.data))
         # What cannot be trained on is refused before there is a study, and the first trials find their graphs.
         make_model(config, dataset, torch.device("cpu"), cache=cache)
         shared = {
-            entry.name: getattr(config, entry.name)
-            for entry in fields(Config)
-            if entry.name not in space and entry.name not in FREE_TO_CHANGE
+            name: plain(value)
+            for name, value in config.values().items()
+            if name not in space and name not in FREE_TO_CHANGE
         }
         settings = {
-            "dataset": {
+            DATASET: {
                 "name": dataset.name,
                 "data": dataset.data,
                 "interactions": dataset.fingerprint,
                 "features": feature_hashes(dataset),
             },
-            "value of a fixed option": json.loads(json.dumps(shared)),
-            "space": {name: describe(values) for name, values in space.items()},
+            FIXED: shared,
+            SPACE: {name: describe(values) for name, values in space.items()},
         }
         study = Study(
             output,
             space,
             settings,
+            model=config.model,
             preset=point_of(config, space),
             seed=seed,
-            pruned_from=config.stopping_step if prune else None,
+            pruned_from=config.training.stopping_step if prune else None,
         )
         return cls(config, study, dataset.without_test(), device, cache)
 
@@ -137,7 +133,7 @@ class Search:
             return False
         values = ", ".join(f"{name} {show(value)}" for name, value in parameters.items())
         logger.info("trial %s: %s", running.trial.number, values)
-        config = with_options(self.config, **to_options(parameters))
+        config = with_options(self.config, **to_options(parameters, self.config.model))
         try:
             trainer = train_trial(
                 study, running, config, self.dataset, self.device, cache=self.cache, time_is_up=time_is_up
@@ -164,7 +160,7 @@ class Search:
         return False
 
     def _log_end(self, running: RunningTrial) -> None:
-        metric = self.config.valid_metric.lower()
+        metric = self.config.evaluation.metric
         trial = next(trial for trial in self.study.trials() if trial.number == running.trial.number)
         record, best = trial.user_attrs.get("record"), self.study.best()
         parts = []
@@ -191,33 +187,31 @@ class Search:
         Raises:
             InputError: a process failed; the others went on to the end.
         """
-        threads = max(1, torch.get_num_threads() // jobs)
+        threads = threads_each(jobs)
         logger.info("%d processes of %d thread%s", jobs, threads, "s" if threads > 1 else "")
-        self.dataset = self.cache = None  # each has its own
-        workers = [Worker(number, arguments, threads) for number in range(1, jobs + 1)]
-        interrupted = False
+        del self.dataset, self.cache  # each has its own
+        flags = [*arguments, "--jobs", "1", "--worker"]
+        failed = []
+
+        def on_end(ended: Ended) -> None:
+            if ended.failure is not None:
+                failed.append(ended)
+
         with self.bar(total) as bar:
-            running = True
-            while running:
-                try:
-                    time.sleep(0.5)
-                    self.refresh(bar)
-                    running = any(worker.process.poll() is None for worker in workers)
-                except KeyboardInterrupt:
-                    interrupted = True
-                    for worker in workers:
-                        worker.interrupt()
-        for worker in workers:
-            worker.reader.join()
-        fine = (0, 130, -signal.SIGTERM)  # done, interrupted, interrupted before it had begun
-        failed = [worker for worker in workers if worker.process.returncode not in fine]
-        if failed:
-            one = failed[0]
-            raise InputError(
-                f"{len(failed)} of {jobs} processes failed; process {one.number} (status {one.process.returncode}) "
-                f"said last: {one.last_line.removeprefix('error: ')}"
+            done = run_side_by_side(
+                [Command(str(number), "search", flags) for number in range(1, jobs + 1)],
+                jobs,
+                on_end=on_end,
+                on_poll=lambda names: self.refresh(bar),
+                on_line=lambda name, line: logger.info("[%s] %s", name, line),
             )
-        return not interrupted
+        if failed:
+            one = min(failed, key=lambda ended: int(ended.name))
+            raise InputError(
+                f"{len(failed)} of {jobs} processes failed; process {one.name} (status {one.status}) "
+                f"said last: {one.failure}"
+            )
+        return done
 
     def bar(self, total: int) -> tqdm:
         bar = tqdm(total=total, desc="trials", unit="trial", disable=None)
@@ -230,33 +224,6 @@ class Search:
         bar.n = sum(trial.state.is_finished() for trial in self.study.trials())
         best = self.study.best()
         bar.set_postfix_str(f"best {best.value:.4f}" if best is not None else "")
-
-
-class Worker:
-    """A process of its own that trains trials; its lines are logged here."""
-
-    def __init__(self, number: int, arguments: list[str], threads: int):
-        self.number, self.last_line = number, ""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mde_fast.search", *arguments, "--jobs", "1", "--worker"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
-            start_new_session=True,  # Ctrl-C reaches it through interrupt() alone
-        )
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-
-    def _read(self) -> None:
-        for line in self.process.stdout:
-            self.last_line = line.rstrip()
-            logger.info("[%d] %s", self.number, self.last_line)
-
-    def interrupt(self) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
 
 
 def show(value: Any) -> str:

@@ -1,9 +1,12 @@
-"""What is searched: options, and the values that each may take, from a YAML file."""
+"""What is searched: options, and the values that each may take.
+
+Unless a file says otherwise these are the options whose owner gave them a range, where they are written.
+"""
 
 from __future__ import annotations
 
 import typing
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +14,54 @@ from optuna import Trial
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ..errors import InputError
-from ..runs.config import MODEL, OPTIONS, TYPES, Config, convert, make_config, read_mapping, resolve_key
+from ..models import find_model
+from ..options import Option, Range, convert, read_mapping, shown, to_yaml
+from ..runs.config import Config, resolve_key, schema
 
-DEFAULT_SPACE = Path(__file__).with_name("space.yaml")
 # Data, evaluation, seed and length of training decide what a metric means, not how good the model is.
-SEARCHABLE = [name for name, entry in OPTIONS.items() if entry.metadata["group"] == MODEL and name != "model"]
-SEARCHABLE += ["learning_rate", "train_batch_size"]
-# Of other models than MDE, which uses all: what is searchable and has an effect.
-EFFECTIVE = {"lightgcn": ("embedding_size", "n_layers", "reg_weight", "learning_rate", "train_batch_size")}
+OF_TRAINING = ("learning_rate", "train_batch_size")
 
 Space = dict[str, BaseDistribution]
 
 
-def read_space(path: str | Path, given: Container[str] = (), model: str = "mde") -> tuple[Space, dict[str, list[str]]]:
+def searchable(model: str) -> dict[str, Option]:
+    """Name -> option of all that may be searched."""
+    options = schema(model)
+    return {**find_model(model).Options.schema(), **{name: options[name] for name in OF_TRAINING}}
+
+
+def default_space(model: str, given: Container[str] = (), grids: Mapping[str, tuple] | None = None) -> Space:
+    """The options that come with a range; where MMRec's file has grids, those instead, value by value.
+
+    Args:
+        model: whose options these are.
+        given: options whose values are decided already; they are left out.
+        grids: option name -> values.
+
+    Raises:
+        InputError: there is nothing to search, or a grid of an option that cannot be searched.
+    """
+    entries = searchable(model)
+    if grids:
+        for name in grids:
+            _require_searchable(name, entries, "--config")
+        space = {
+            name: _choices("--config", entries[name], list(values))
+            for name, values in grids.items()
+            if name not in given
+        }
+    else:
+        space = {
+            name: _distribution(entry)
+            for name, entry in sorted(entries.items(), key=lambda pair: pair[0] not in OF_TRAINING)
+            if entry.search is not None and name not in given
+        }
+    if not space:
+        raise InputError("nothing to search: all options that come with a range are given; name others with --space")
+    return space
+
+
+def read_space(path: str | Path, given: Container[str], model: str) -> tuple[Space, list[str]]:
     """The search space of a YAML file: ``option: {low: 1, high: 9, log: true}`` or ``option: [value, value]``.
 
     Args:
@@ -32,42 +70,53 @@ def read_space(path: str | Path, given: Container[str] = (), model: str = "mde")
         model: whose options these are.
 
     Returns:
-        (space, left_out): option name -> values; and why options were left out -> which.
+        (space, left_out): option name -> values; and options that were left out, as they are given.
 
     Raises:
         InputError: an unknown option, one that cannot be searched, or a range or a list that makes no sense.
     """
-    space, left_out = {}, {}
+    space: Space = {}
+    left_out = []
     for key, entry in read_mapping(path).items():
-        name = resolve_key(str(key), str(path))
+        option = resolve_key(key, (model,), str(path))
+        name = option.name
         if name in space:
             raise InputError(f"{path}: {key} means {name}, which an earlier key searches already; keep one of the two")
-        if name not in SEARCHABLE:
-            raise InputError(f"{path}: {name} cannot be searched; give it as --{name.replace('_', '-')} instead")
+        _require_searchable(name, searchable(model), path)
         if name in given:
-            left_out.setdefault("are given", []).append(name)
-        elif name not in EFFECTIVE.get(model, SEARCHABLE):
-            left_out.setdefault(f"have no effect on {model}", []).append(name)
+            left_out.append(name)
         elif isinstance(entry, dict):
-            space[name] = _range(path, name, entry)
+            space[name] = _range(path, option, entry)
         elif isinstance(entry, list):
-            space[name] = _choices(path, name, entry)
+            space[name] = _choices(path, option, entry)
         else:
             raise InputError(f"{path}: {name}: {entry} is no range {{low: ..., high: ...}} and no list of values")
     if not space:
-        reasons = "".join(f"; {', '.join(names)} {reason}" for reason, names in left_out.items())
-        raise InputError(f"{path}: nothing to search{reasons}")
+        raise InputError(f"{path}: nothing to search" + (f"; {', '.join(left_out)} are given" if left_out else ""))
     return space, left_out
 
 
-def _range(path: str | Path, name: str, entry: dict[str, Any]) -> BaseDistribution:
-    kind = TYPES[name]
+def _require_searchable(name: str, entries: Container[str], origin: str | Path) -> None:
+    if name not in entries:
+        raise InputError(f"{origin}: {name} cannot be searched; give it as --{name.replace('_', '-')} instead")
+
+
+def _distribution(option: Option) -> BaseDistribution:
+    """What a search tries of an option when not told otherwise."""
+    if isinstance(option.search, Range):
+        low, high, log = option.search.low, option.search.high, option.search.log
+        return IntDistribution(low, high, log=log) if option.type is int else FloatDistribution(low, high, log=log)
+    return CategoricalDistribution([_as_choice(value) for value in option.search])
+
+
+def _range(path: str | Path, option: Option, entry: dict[str, Any]) -> BaseDistribution:
+    name, kind = option.name, option.type
     if kind not in (int, float):
         raise InputError(f"{path}: {name}: a range is for numbers; give a list of values")
     unknown = [str(key) for key in entry if key not in ("low", "high", "log")]
     if unknown or not {"low", "high"} <= entry.keys():
         raise InputError(f"{path}: {name}: a range has low, high and, if wanted, log; write {{low: ..., high: ...}}")
-    low, high = (_value(path, name, entry[end]) for end in ("low", "high"))
+    low, high = (_value(path, option, entry[end]) for end in ("low", "high"))
     log = entry.get("log", False)
     if not isinstance(log, bool):
         raise InputError(f"{path}: {name}: log is {log}; write true or false")
@@ -78,20 +127,21 @@ def _range(path: str | Path, name: str, entry: dict[str, Any]) -> BaseDistributi
     return FloatDistribution(low, high, log=log) if kind is float else IntDistribution(low, high, log=log)
 
 
-def _choices(path: str | Path, name: str, entry: list[Any]) -> CategoricalDistribution:
-    choices = [_as_choice(_value(path, name, value)) for value in entry]
+def _choices(path: str | Path, option: Option, entry: list[Any]) -> CategoricalDistribution:
+    name = option.name
+    choices = [_as_choice(_value(path, option, value)) for value in entry]
     if len(set(choices)) < len(choices) or len(choices) < 2:
         raise InputError(f"{path}: {name}: a list needs two or more different values; fix one with --{name} VALUE")
     return CategoricalDistribution(choices)
 
 
-def _value(origin: str | Path, name: str, value: Any) -> Any:
+def _value(origin: str | Path, option: Option, value: Any) -> Any:
     """A value as the option has it, checked as a run would."""
-    if isinstance(value, list) and typing.get_origin(TYPES[name]) is not tuple:
-        raise InputError(f"{origin}: {name}: {value} is a list within a list; write one value")
-    converted = convert(name, value, str(origin))
+    if isinstance(value, list) and typing.get_origin(option.type) is not tuple:
+        raise InputError(f"{origin}: {option.name}: {value} is a list within a list; write one value")
+    converted = convert(option, value, str(origin))
     try:
-        make_config({name: converted})
+        option.require(converted)
     except InputError as error:
         raise InputError(f"{origin}: {error}") from None
     return converted
@@ -99,12 +149,13 @@ def _value(origin: str | Path, name: str, value: Any) -> Any:
 
 def _as_choice(value: Any) -> Any:
     """Storage knows numbers and text; ``convert`` makes of the text what it was."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else value
+    return shown(value) if isinstance(value, tuple) else value
 
 
-def to_options(parameters: dict[str, Any]) -> dict[str, Any]:
+def to_options(parameters: dict[str, Any], model: str) -> dict[str, Any]:
     """Option name -> value for the parameters of a trial."""
-    return {name: convert(name, value, "the search") for name, value in parameters.items()}
+    options = schema(model)
+    return {name: convert(options[name], value, "the search") for name, value in parameters.items()}
 
 
 def suggest(trial: Trial, space: Space) -> None:
@@ -118,7 +169,7 @@ def suggest(trial: Trial, space: Space) -> None:
             trial.suggest_float(name, values.low, values.high, log=values.log)
 
 
-def check_point(point: dict[str, Any], space: Space) -> None:
+def check_point(point: dict[str, Any], space: Space, model: str) -> None:
     """Refuse parameters that a person enqueued and that cannot be trained. A number may lie outside of its range.
 
     Raises:
@@ -132,19 +183,30 @@ def check_point(point: dict[str, Any], space: Space) -> None:
         if _is_list(values):
             if value not in values.choices:
                 raise InputError(f"{origin}: {name}: {value} is not one of {describe(values)}")
-        elif _value(origin, name, value) <= 0 and values.log:
+        elif _value(origin, schema(model)[name], value) <= 0 and values.log:
             raise InputError(f"{origin}: {name}: {value} must be greater than 0, the scale is logarithmic")
 
 
 def point_of(config: Config, space: Space) -> dict[str, Any]:
     """The parameters that a configuration has in a space; an option whose value the space lacks is left out."""
-    point = {}
+    point, of_run = {}, config.values()
     for name, values in space.items():
-        value = _as_choice(getattr(config, name))
+        value = _as_choice(of_run[name])
         inside = value in values.choices if _is_list(values) else values.low <= value <= values.high
         if inside:
             point[name] = value
     return point
+
+
+def to_file(space: Space) -> str:
+    """A space as the YAML file that :func:`read_space` reads."""
+    content: dict[str, Any] = {}
+    for name, values in space.items():
+        if _is_list(values):
+            content[name] = list(values.choices)
+        else:
+            content[name] = {"low": values.low, "high": values.high, **({"log": True} if values.log else {})}
+    return to_yaml(content)
 
 
 def describe(values: BaseDistribution) -> str:

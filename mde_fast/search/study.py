@@ -28,12 +28,16 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
 from ..errors import InputError
+from ..options import difference
+from ..runs.config import schema
 from .space import Space, check_point, suggest
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # what there is to say is said here
 
 # The pruner compares a trial at an epoch with others at that epoch; before it has so many, it cannot judge.
 TRIALS_TO_COMPARE_WITH = 5
+# Sections of what all trials of a study share.
+DATASET, FIXED, SPACE = "dataset", "value of a fixed option", "space"
 WAIT_FOR_DATABASE = 60.0  # seconds, while another process writes
 
 
@@ -63,6 +67,7 @@ class Study:
         space: Space,
         settings: dict[str, dict[str, Any]],
         *,
+        model: str,
         preset: dict[str, Any],
         seed: int = 0,
         pruned_from: int | None = None,
@@ -73,6 +78,7 @@ class Study:
             folder: of the search.
             space: option name -> values.
             settings: what all trials of the study share, as sections of names and values that JSON knows.
+            model: whose options are searched.
             preset: parameters of the first trial, as many as the space has.
             seed: of the proposals.
             pruned_from: epoch from which a trial below the median is ended; None never ends one.
@@ -81,6 +87,7 @@ class Study:
             InputError: the folder holds a search with other settings, or cannot be used.
         """
         self.folder, self.space, self.settings, self.seed = Path(folder), space, settings, seed
+        self.model = model
         pruner = optuna.pruners.NopPruner()
         if pruned_from is not None:
             few = TRIALS_TO_COMPARE_WITH
@@ -103,14 +110,18 @@ class Study:
                 self._require_same(stored, settings)
 
     def _require_same(self, stored: dict[str, dict[str, Any]], settings: dict[str, dict[str, Any]]) -> None:
+        # What neither was fixed nor searched then is an option that is younger.
+        defaults = {name: entry.default for name, entry in schema(self.model).items() if name not in stored[SPACE]}
         for section, then in stored.items():
             now = settings[section]
-            for name in {**then, **now}:
-                if then.get(name) != now.get(name):
-                    raise InputError(
-                        f"{self.folder}: holds a search with another {section} ({name}: {then.get(name)} then, "
-                        f"{now.get(name)} now); go on with what it was begun with, or name another --output"
-                    )
+            if section == SPACE:  # an option more or less is another space
+                then, now = ({name: side.get(name) for name in {**then, **now}} for side in (then, now))
+            changed = difference(then, now, defaults=defaults if section == FIXED else None)
+            if changed:
+                raise InputError(
+                    f"{self.folder}: holds a search with another {section} ({changed[0].name}: {changed[0].then} then, "
+                    f"{changed[0].now} now); go on with what it was begun with, or name another --output"
+                )
 
     def begin(self, total: int) -> RunningTrial | None:
         """The next trial, one that was cut off before any other; None if ``total`` have ended or run.
@@ -139,7 +150,7 @@ class Study:
         """Let a trial have its parameters; what is wrong with those that it was enqueued with, if anything."""
         stored = self.study.get_trials(deepcopy=False)[trial.number]
         try:
-            check_point(stored.system_attrs.get("fixed_params", {}), self.space)
+            check_point(stored.system_attrs.get("fixed_params", {}), self.space, self.model)
             suggest(trial, self.space)
         except ValueError as error:  # Optuna's, too: a trial that cannot be begun would be in line for ever
             return " ".join(str(error).split())

@@ -12,38 +12,17 @@ import torch
 
 from ..data.dataset import InteractionDataset
 from ..errors import InputError
+from ..files import Checkpoints, Folder
 from ..graphs.cache import GraphCache
 from ..runs.assemble import make_model
-from ..runs.config import Config
-from ..runs.run import RunFolder
-from ..training.trainer import Progress, Trainer, TrainingError
+from ..runs.config import Config, fixed_options
+from ..training.progress import Progress
+from ..training.trainer import Trainer, TrainingError
 from .study import RunningTrial, Study
 
 
 class TimeIsUp(Exception):
     """The search has had its time; the trial is saved."""
-
-
-class TrialFolder(RunFolder):
-    """The files of a trial: its options, its rows, and while it runs what is needed to go on with it.
-
-    The parameters of its best epoch are not kept: a training with its options brings them back.
-    """
-
-    def make(self) -> None:
-        with self._writing("the trial's folder"):
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-
-    def save_checkpoint(self, kind: str, state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-        if kind == "last":
-            super().save_checkpoint(kind, state, tensors)
-
-
-class TrialTrainer(Trainer):
-    """Says of a loss that is not finite where it began; unlike a run, a trial that failed keeps no parameters."""
-
-    def _not_finite(self, step: int, what: str) -> TrainingError:
-        return TrainingError(f"epoch {self.progress.epoch + 1}, step {step}: {what}")
 
 
 def train_trial(
@@ -72,18 +51,28 @@ def train_trial(
 
     Errors for which :func:`mde_fast.training.memory.is_out_of_memory` is true come through.
     """
-    metric = config.valid_metric.lower()
-    files = TrialFolder(running.folder)
-    files.make()
+    metric = config.evaluation.metric
+    files = Folder(running.folder)
+    checkpoints = Checkpoints(files)
+    checkpoints.make("the trial's folder")
     files.write_text("options.yaml", config.to_yaml())
     with _warnings_only():
         try:
             model = make_model(config, dataset, device, cache=cache)
         except InputError as error:  # the search has made a model of this dataset: it is this trial's options
             raise TrainingError(str(error)) from None
-        trainer = TrialTrainer(model, dataset, config, files)
-        if files.has_checkpoint("last"):
+        trainer = Trainer(
+            model,
+            dataset,
+            checkpoints,
+            training=config.training,
+            evaluation=config.evaluation,
+            kept=fixed_options(config),
+            keep_best=False,  # a training with the trial's options brings its parameters back
+        )
+        if checkpoints.has("last"):
             files.remove_leftovers()
+            checkpoints.remove_leftovers()
             trainer.restore()
             if trainer.progress.history:  # else it was cut off in its first epoch
                 study.report(running, _values(trainer.progress.history, metric), _record(trainer.progress, metric))

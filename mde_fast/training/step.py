@@ -7,9 +7,10 @@ import math
 import warnings
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..kernels import NegativeTable, negatives_from_bits
+from ..models import Batch, Model
 
 
 class TrainingStep:
@@ -24,7 +25,7 @@ class TrainingStep:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Model,
         optimizer: torch.optim.Optimizer,
         negatives: NegativeTable,
         num_interactions: int,
@@ -42,6 +43,9 @@ class TrainingStep:
         for row, column in zip(self.draws, (users, positives, bits)):
             row.copy_(column)
 
+    def record_anew(self) -> None:
+        """The model has replaced tensors that a step reads; nothing to do for a step that is run eagerly."""
+
     def __call__(self, step: int) -> None:
         """Train on batch number ``step``; its losses are in ``parts[step]`` when the device gets there."""
         first = step * self.batch_size
@@ -50,7 +54,7 @@ class TrainingStep:
     def _optimise(self, users: Tensor, positives: Tensor, bits: Tensor) -> Tensor:
         negatives = negatives_from_bits(self.negatives, users, bits)
         self.optimizer.zero_grad(set_to_none=True)
-        parts = self.model.loss_parts(users, positives, negatives)
+        parts = self.model.loss_parts(Batch(users, positives, negatives, bits))
         parts.sum().backward()
         self.optimizer.step()
         return parts.detach()
@@ -69,6 +73,10 @@ class CapturedStep(TrainingStep):
         self.counter = torch.zeros((), dtype=torch.int64, device=self.draws.device)
         self.short = self.draws.shape[1] - (self.steps - 1) * self.batch_size
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
+
+    def record_anew(self) -> None:
+        """The model has replaced tensors that a step reads: the graphs know the old ones by their address."""
+        self.graphs.clear()
 
     def __call__(self, step: int) -> None:
         if not self.graphs:

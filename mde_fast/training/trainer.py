@@ -1,7 +1,4 @@
-"""Epochs, early stopping and checkpoints for any model that keeps a small promise.
-
-A model has ``part_names``, ``loss_parts(users, positives, negatives)`` whose sum is the loss, and ``embeddings()``.
-"""
+"""Epochs, early stopping and checkpoints for any model that keeps the promise of :mod:`mde_fast.models.model`."""
 
 from __future__ import annotations
 
@@ -11,21 +8,24 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 from tqdm import tqdm
 
+from .. import __version__
 from ..data.dataset import InteractionDataset
 from ..errors import InputError
+from ..files import VERSION_KEY, Checkpoints, without_prefix
 from ..kernels import NegativeTable, random_bits
 from ..kernels.dispatch import use_reference
+from ..models import Model
+from ..options import described, difference
 from ..ranking.evaluator import Evaluator
-from ..runs.config import Config
-from ..runs.run import RunFolder, fixed_options, what_changed
+from ..ranking.options import EvaluationOptions
+from .options import TrainingOptions
+from .progress import Progress, is_over, time_left
 from .step import CapturedStep, TrainingStep
 
 logger = logging.getLogger("mde_fast")
@@ -35,51 +35,60 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the message is one line for the person who runs it."""
 
 
-@dataclass
-class Progress:
-    """Where a run stands; all of it is in a checkpoint.
-
-    Attributes:
-        epoch: epochs finished. step: steps done of the next one.
-        best_epoch: with the best validation metric; 0 before the first evaluation. best_value: that metric, rounded.
-        history: a row per finished epoch, as in metrics.jsonl.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    best_epoch: int = 0
-    best_value: float = -1.0
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-
 class Trainer:
     """Trains with Adam on BPR triples and keeps the best epoch by validation.
 
     Triples of an epoch: all train interactions in a random order, one uniform negative each, in batches, the last one
     short. The same seed gives the same bits on the same device, with the same versions and number of CPU threads; a
     resumed run is the run that was never stopped.
+
+    Attributes:
+        progress: where it stands. interrupted: a signal asked for a stop. out_of_time: ``minutes`` are over.
     """
 
-    def __init__(self, model: nn.Module, dataset: InteractionDataset, config: Config, run: RunFolder):
-        self.model, self.config, self.run = model, config, run
+    def __init__(
+        self,
+        model: Model,
+        dataset: InteractionDataset,
+        checkpoints: Checkpoints,
+        *,
+        training: TrainingOptions,
+        evaluation: EvaluationOptions,
+        kept: dict[str, Any],
+        keep_best: bool = True,
+    ):
+        """
+        Args:
+            model: on the device that trains it.
+            dataset: its train and validation interactions are used.
+            checkpoints: where the training is saved; metrics.jsonl is written beside them.
+            training, evaluation: the rooms' options.
+            kept: options that a checkpoint names, so that it is known when they have been edited since.
+            keep_best: save the parameters and embeddings of the best epoch.
+        """
+        self.model, self.checkpoints, self.kept, self.keep_best = model, checkpoints, kept, keep_best
+        self.training, self.evaluation = training, evaluation
         self.device = next(model.parameters()).device
         # The reference looks at values on the CPU, which a graph cannot hold.
-        captured = self.device.type == "cuda" and config.cuda_graph and not use_reference(self.device)
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True, capturable=captured)
-        self.evaluator = Evaluator(dataset, (*config.topk, int(config.valid_metric.partition("@")[2])), self.device)
-        self.generator = torch.Generator(self.device).manual_seed(config.seed)
+        captured = self.device.type == "cuda" and training.cuda_graph and not use_reference(self.device)
+        self.optimizer = torch.optim.Adam(
+            model.parameters(), lr=training.learning_rate, fused=True, capturable=captured
+        )
+        self.evaluator = Evaluator(dataset, evaluation.cutoffs, self.device)
+        self.generator = torch.Generator(self.device).manual_seed(training.seed)
         self.users = torch.from_numpy(dataset.train.users).to(self.device)
         self.items = torch.from_numpy(dataset.train.items).to(self.device)
         negatives = NegativeTable.build(self.users, self.items, dataset.num_users, dataset.num_items)
         self.progress = Progress()
         make_step = CapturedStep if captured else TrainingStep
-        self.step = make_step(model, self.optimizer, negatives, len(self.users), config.train_batch_size)
-        self.interrupted = False
+        self.step = make_step(model, self.optimizer, negatives, len(self.users), training.train_batch_size)
+        self.interrupted = self.out_of_time = False
 
     def fit(self, after_epoch: Callable[[Progress], None] | None = None) -> None:
         """Train until the validation metric has not improved for ``stopping_step`` epochs, or ``epochs`` are over.
 
-        Ctrl-C (or SIGTERM) ends after the current step with everything saved; ``interrupted`` is then True.
+        Ctrl-C (or SIGTERM) ends after the current step with everything saved; ``interrupted`` is then True. When
+        ``minutes`` are over it ends after an epoch; ``out_of_time`` is then True.
 
         Args:
             after_epoch: called when an epoch is recorded and saved; what it raises ends the training.
@@ -87,31 +96,39 @@ class Trainer:
         Raises:
             TrainingError: a loss is not finite.
         """
-        progress, config = self.progress, self.config
+        progress, started = self.progress, time.monotonic()
         with self._stop_on_signal():
-            while not self.finished():
+            while not (self.finished() or self.out_of_time):
                 seconds = self._train_epoch()
                 if self.interrupted:
                     self._save_last()
                     return
                 self._close_epoch(seconds)
-                if progress.best_epoch == progress.epoch:
+                if progress.best_epoch == progress.epoch and self.keep_best:
                     self._save_best()
                 self._save_last()
-                self.run.append_line("metrics.jsonl", progress.history[-1])
+                self.checkpoints.owner.append_line("metrics.jsonl", progress.history[-1])
                 if after_epoch is not None:
                     after_epoch(progress)
-        if progress.epoch < config.epochs:
-            logger.info("no improvement for %d epochs: stopped early", config.stopping_step)
+                self.out_of_time = self._is_out_of_time(time.monotonic() - started)
+        if self.finished() and progress.epoch < self.training.epochs:
+            logger.info("no improvement for %d epochs: stopped early", self.training.stopping_step)
+
+    def _is_out_of_time(self, seconds: float) -> bool:
+        """Whether stopping now is closer to the limit than stopping after another epoch."""
+        minutes = self.training.minutes
+        return minutes is not None and seconds + self.progress.seconds_per_epoch() / 2 > 60 * minutes
 
     def finished(self) -> bool:
         """Whether there is nothing left to train."""
-        return is_over(self.config, self.progress.epoch, self.progress.best_epoch)
+        return is_over(self.training, self.progress.epoch, self.progress.best_epoch)
 
     def _train_epoch(self) -> float:
         """Train what is left of the current epoch; seconds it took."""
         started = time.perf_counter()
         epoch_start = self.generator.get_state()
+        if self.model.begin_epoch(self.generator):
+            self.step.record_anew()
         order = torch.randperm(len(self.users), generator=self.generator, device=self.device)
         users = self.users[order]
         self.step.begin_epoch(users, self.items[order], random_bits(users, self.generator))
@@ -147,14 +164,11 @@ class Trainer:
             )
 
     def _not_finite(self, step: int, what: str) -> TrainingError:
-        return TrainingError(
-            f"epoch {self.progress.epoch + 1}, step {step}: {what}; {self.run.path} keeps the epochs before, "
-            "try a smaller learning_rate"
-        )
+        return TrainingError(f"epoch {self.progress.epoch + 1}, step {step}: {what}")
 
     def _close_epoch(self, seconds: float) -> None:
         """Evaluate, and record the epoch."""
-        progress, metric = self.progress, self.config.valid_metric.lower()
+        progress, metric = self.progress, self.evaluation.metric
         started = time.perf_counter()
         self.vectors = self.model.embeddings()
         if not all(torch.isfinite(vectors).all() for vectors in self.vectors):  # an update went wrong after its loss
@@ -168,6 +182,7 @@ class Trainer:
             progress.best_epoch, progress.best_value = progress.epoch, value
         progress.history.append(
             {
+                VERSION_KEY: __version__,
                 "epoch": progress.epoch,
                 "loss": sum(parts),
                 "loss_parts": dict(zip(self.model.part_names, parts)),
@@ -178,7 +193,7 @@ class Trainer:
             }
         )
         logger.info(
-            "epoch %3d  loss %.4f  valid %s %.4f%s  %.1f s + %.1f s evaluation",
+            "epoch %3d  loss %.4f  valid %s %.4f%s  %.1f s + %.1f s evaluation, %s",
             progress.epoch,
             sum(parts),
             metric,
@@ -186,12 +201,13 @@ class Trainer:
             " *" if progress.best_epoch == progress.epoch else "  ",
             seconds,
             evaluation_seconds,
+            time_left(self.training, progress),
         )
 
     def result(self) -> dict[str, Any]:
         """Validation and test metrics of the best epoch, and the times; reads the best checkpoint."""
         progress = self.progress
-        _, tensors = self.run.load_checkpoint("best")
+        _, tensors = self.checkpoints.load("best")
         test = self.evaluator(tensors["user_embeddings"], tensors["item_embeddings"], "test")
         history = progress.history
         return {
@@ -208,8 +224,8 @@ class Trainer:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {"user_embeddings": user_vectors, "item_embeddings": item_vectors}
         row = self.progress.history[-1]
-        state = {"epoch": row["epoch"], "valid": row["valid"], "options": fixed_options(self.config)}
-        self.run.save_checkpoint("best", state, tensors)
+        state = {"epoch": row["epoch"], "valid": row["valid"], "options": self.kept}
+        self.checkpoints.save("best", state, tensors)
 
     def _save_last(self) -> None:
         progress = self.progress
@@ -217,22 +233,22 @@ class Trainer:
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
         tensors |= {"generator": self.generator.get_state(), "step_parts": self.step.parts}
-        state = {**vars(progress), "options": fixed_options(self.config), "made_on": self._made_on()}
-        self.run.save_checkpoint("last", state, tensors)
+        state = {**vars(progress), "options": self.kept, "made_on": self._made_on()}
+        self.checkpoints.save("last", state, tensors)
 
     def restore(self) -> None:
-        """Continue from the run's last checkpoint."""
-        if not self.run.has_checkpoint("last"):
-            logger.info("%s: no checkpoint yet, starting from the beginning", self.run.path)
-            self.run.write_lines("metrics.jsonl", [])
+        """Continue from the last checkpoint, which is one of a training with these options."""
+        folder = self.checkpoints.owner
+        if not self.checkpoints.has("last"):
+            logger.info("%s: no checkpoint yet, starting from the beginning", folder.path)
+            folder.write_lines("metrics.jsonl", [])
             return
-        state, tensors = self.run.load_checkpoint("last")
-        self.run.require_unchanged(state, self.config)
+        state, tensors = self.checkpoints.load("last")
         self.progress = Progress(**{name: state[name] for name in vars(self.progress)})
-        logger.info("%s: %d epochs and %d steps are done", self.run.path, self.progress.epoch, self.progress.step)
-        changed = what_changed(state.get("made_on", {}), self._made_on())
+        logger.info("%s: %d epochs and %d steps are done", folder.path, self.progress.epoch, self.progress.step)
+        changed = difference(state.get("made_on", {}), self._made_on())
         if changed:
-            logger.warning("not the same bits from here on as without a stop: %s", changed)
+            logger.warning("not the same bits from here on as without a stop: %s", described(changed))
         self.model.load_state_dict(without_prefix(tensors, "model."))
         optimizer = self.optimizer.state_dict()
         optimizer["state"] = {}
@@ -244,9 +260,9 @@ class Trainer:
             self.generator.set_state(tensors["generator"])
         else:
             logger.warning("another kind of device than before: the run goes on with other random draws")
-            self.generator.manual_seed(self.config.seed + self.progress.epoch)
+            self.generator.manual_seed(self.training.seed + self.progress.epoch)
         self.step.parts.copy_(tensors["step_parts"])
-        self.run.write_lines("metrics.jsonl", self.progress.history)
+        folder.write_lines("metrics.jsonl", self.progress.history)
 
     def _made_on(self) -> dict[str, Any]:
         """What decides the bits beside the options."""
@@ -277,16 +293,6 @@ class Trainer:
         finally:
             for number, handler in zip(signals, previous):
                 signal.signal(number, handler)
-
-
-def without_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors of a checkpoint whose names start with ``prefix``, under the rest of their names."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def is_over(config: Config, epochs: int, best_epoch: int) -> bool:
-    """Whether training ends after so many epochs: at the limit, or when the best one is too long ago."""
-    return epochs >= config.epochs or (epochs > 0 and epochs - best_epoch >= config.stopping_step)
 
 
 def require_negatives(dataset: InteractionDataset) -> None:

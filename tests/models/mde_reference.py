@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mde_fast.runs.config import Config
+from mde_fast.models.mde import MDEOptions
 
 
 def reference_parts(
-    config: Config,
+    options: MDEOptions,
     parameters: dict[str, Tensor],
     features: dict[str, Tensor],
     train: np.ndarray,
@@ -29,7 +29,7 @@ def reference_parts(
     """The addends of eq. 11 for a batch of triples.
 
     Args:
-        config: the model's options.
+        options: the model's options.
         parameters: name -> tensor; sets the working precision.
         features: modality -> (I, F_m), in the parameters' dtype.
         train: R, dense (U, I).
@@ -39,18 +39,18 @@ def reference_parts(
     Returns:
         part name -> scalar, coefficients included; the loss is their sum.
     """
-    h_users, h_items = reference_encode(config, parameters, features, train, user_user, item_item)
+    h_users, h_items = reference_encode(options, parameters, features, train, user_user, item_item)
     dtype = parameters["user_table"].dtype
     num_modalities = len(features)
-    alpha_users, alpha_items = _preferences(config, parameters, list(features), train.shape, dtype)
+    alpha_users, alpha_items = _preferences(options, parameters, list(features), train.shape, dtype)
 
     # Eq. 5 and 9.
     fused_users = [alpha_users[:, m, None] * h_users[m] for m in range(num_modalities)]
     fused_items = [
-        alpha_items[:, m, None] * h_items[m] if config.fusion_nodes == "all" else h_items[m]
+        alpha_items[:, m, None] * h_items[m] if options.fusion_nodes == "all" else h_items[m]
         for m in range(num_modalities)
     ]
-    if config.fusion == "concat":
+    if options.fusion == "concat":
         e_users, e_items = torch.cat(fused_users, dim=1), torch.cat(fused_items, dim=1)
     else:
         e_users, e_items = sum(fused_users), sum(fused_items)
@@ -59,7 +59,7 @@ def reference_parts(
     # Eq. 10.
     for m, name in enumerate(features):
         modality_loss = _bpr(h_users[m], h_items[m], users, positives, negatives)
-        parts[f"bpr_{name}"] = modality_loss if config.modality_losses else torch.zeros_like(modality_loss)
+        parts[f"bpr_{name}"] = modality_loss if options.modality_losses else torch.zeros_like(modality_loss)
 
     # Eq. 6, 7 and 8, one side after the other.
     parts["mda"] = torch.zeros((), dtype=dtype)
@@ -69,27 +69,27 @@ def reference_parts(
         (h_items, alpha_items, parameters.get("preferences.free_items"), positives),
     )
     for h, alpha, free, batch in sides:
-        w_dif = _difference_weight(config, alpha, free)
+        w_dif = _difference_weight(options, alpha, free)
         w_sim = 1 - w_dif
         for v, t in combinations(range(num_modalities), 2):
-            parts["mda"] = parts["mda"] + config.mda_weight * _mda(config.mda, h[v], h[t], w_dif)
-            if config.msa == "cosine":
+            parts["mda"] = parts["mda"] + options.mda_weight * _mda(options.mda, h[v], h[t], w_dif)
+            if options.msa == "cosine":
                 alignment = (w_sim * (1 - _cosine(h[v], h[t]))).mean()
             else:
-                alignment = _infonce(h[v][batch], h[t][batch], w_sim[batch], batch, config.temperature)
-            parts["msa"] = parts["msa"] + config.msa_weight * alignment
+                alignment = _infonce(h[v][batch], h[t][batch], w_sim[batch], batch, options.temperature)
+            parts["msa"] = parts["msa"] + options.msa_weight * alignment
 
     # The regulariser of eq. 11.
     regulariser = sum((parameters["user_table"][users, m] ** 2).mean() for m in range(num_modalities))
-    if not config.nlt.startswith("fixed"):
+    if not options.nlt.startswith("fixed"):
         w = torch.cat([parameters["preferences.users"], parameters["preferences.items"]])
         regulariser = regulariser + (w**2).mean()
-    parts["regulariser"] = config.reg_weight * regulariser
+    parts["regulariser"] = options.reg_weight * regulariser
     return parts
 
 
 def reference_encode(
-    config: Config,
+    options: MDEOptions,
     parameters: dict[str, Tensor],
     features: dict[str, Tensor],
     train: np.ndarray,
@@ -109,18 +109,18 @@ def reference_encode(
     h_users, h_items = [], []
     for m, matrix in enumerate(features.values()):
         hidden = matrix @ parameters[f"towers.{m}.first.weight"].T + parameters[f"towers.{m}.first.bias"]
-        if config.projection == "mlp":
+        if options.projection == "mlp":
             hidden = torch.where(hidden > 0, hidden, 0.01 * hidden)
             hidden = hidden @ parameters[f"towers.{m}.second.weight"].T + parameters[f"towers.{m}.second.bias"]
         e = torch.cat([parameters["user_table"][:, m], hidden])
-        if config.row_normalize:
+        if options.row_normalize:
             e = e / e.norm(dim=1, keepdim=True)
-        e = e * config.input_scale
+        e = e * options.input_scale
         layers = [e]
-        for _ in range(config.n_layers):
+        for _ in range(options.n_layers):
             layers.append(normalised @ layers[-1])  # eq. 2
         combined = sum(layers)  # eq. 3
-        if config.layer_combine == "mean":
+        if options.layer_combine == "mean":
             combined = combined / len(layers)
         e_users, e_items = combined[:num_users], combined[num_users:]
         h_users.append(e_users + user_user @ e_users)  # eq. 4
@@ -129,10 +129,14 @@ def reference_encode(
 
 
 def _preferences(
-    config: Config, parameters: dict[str, Tensor], modalities: list[str], shape: tuple[int, int], dtype: torch.dtype
+    options: MDEOptions,
+    parameters: dict[str, Tensor],
+    modalities: list[str],
+    shape: tuple[int, int],
+    dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    if config.nlt.startswith("fixed"):
-        share = float(config.nlt.split(":")[1])
+    if options.nlt.startswith("fixed"):
+        share = float(options.nlt.split(":")[1])
         text = modalities.index("text") if "text" in modalities else len(modalities) - 1
         alpha = torch.full((len(modalities),), (1 - share) / (len(modalities) - 1), dtype=dtype)
         alpha[text] = share
@@ -143,14 +147,14 @@ def _preferences(
     )
 
 
-def _difference_weight(config: Config, alpha: Tensor, free: Tensor | None) -> Tensor:
+def _difference_weight(options: MDEOptions, alpha: Tensor, free: Tensor | None) -> Tensor:
     """w_dif of eq. 8."""
-    if config.nlt == "none":
+    if options.nlt == "none":
         return torch.full(alpha.shape[:1], 0.5, dtype=alpha.dtype)
-    if config.nlt == "free":
+    if options.nlt == "free":
         return torch.sigmoid(free)
     weight = alpha.max(dim=1).values - alpha.min(dim=1).values
-    return weight.detach() if config.nlt_detach else weight
+    return weight.detach() if options.nlt_detach else weight
 
 
 def _bpr(users_matrix: Tensor, items_matrix: Tensor, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:

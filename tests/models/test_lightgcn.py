@@ -10,14 +10,17 @@ import torch
 from tiny import tiny_dataset
 from torch.nn import functional as F
 
+from mde_fast.models import Batch
 from mde_fast.runs.assemble import make_model
-from mde_fast.runs.config import Config
+from mde_fast.runs.config import make_config
 
 CPU = torch.device("cpu")
 
 
 def _model(dataset, **options):
-    return make_model(Config(model="lightgcn", embedding_size=8, cache_dir="none", **options), dataset, CPU)
+    return make_model(
+        make_config({"model": "lightgcn", "embedding_size": 8, "cache_dir": "none", **options}), dataset, CPU
+    )
 
 
 def _dense_embeddings(dataset, table, layers):
@@ -38,7 +41,7 @@ def test_losses_gradients_and_embeddings_follow_the_equations(layers):
     dataset = tiny_dataset()
     model = _model(dataset, n_layers=layers, reg_weight=0.5).double()
     triples = torch.tensor([[1, 2, 2, 0], [0, 3, 3, 8], [4, 1, 5, 0]])
-    parts = model.loss_parts(*triples)
+    parts = model.loss_parts(Batch(*triples, bits=torch.zeros(4, dtype=torch.int64)))
     (gradient,) = torch.autograd.grad(parts.sum(), model.table)
 
     table = model.table.detach().clone().requires_grad_()

@@ -5,28 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_dataset
+from tiny import random_batch, tiny_dataset
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mde_fast.errors import InputError
+from mde_fast.models import Batch
 from mde_fast.runs.assemble import make_model
-from mde_fast.runs.config import Config
+from mde_fast.runs.config import make_config
 
 SMALL = {"embedding_size": 8, "projection_hidden": 16, "knn_k": 3, "user_k": 4, "cache_dir": "none"}
 CPU = torch.device("cpu")
 
 
 def _model(dataset=None, **options):
-    return make_model(Config(**SMALL | options), tiny_dataset() if dataset is None else dataset, CPU)
-
-
-def _batch(dataset, count: int = 40, seed: int = 0):
-    generator = torch.Generator().manual_seed(seed)
-    return (
-        torch.randint(dataset.num_users, (count,), generator=generator),
-        torch.randint(dataset.num_items, (count,), generator=generator),
-        torch.randint(dataset.num_items, (count,), generator=generator),
-    )
+    return make_model(make_config(SMALL | options), tiny_dataset() if dataset is None else dataset, CPU)
 
 
 TOWERS = {
@@ -69,10 +61,10 @@ def test_the_seed_decides_the_initial_parameters():
 
 def test_the_same_step_twice_gives_the_same_bits():
     dataset = tiny_dataset()
-    batch, runs = _batch(dataset), []
+    batch, runs = random_batch(dataset), []
     for _ in range(2):
         model = _model(dataset, msa="infonce")
-        parts = model.loss_parts(*batch)
+        parts = model.loss_parts(batch)
         parts.sum().backward()
         runs.append([parts.detach(), *(parameter.grad for parameter in model.parameters())])
     assert all(torch.equal(one, other) for one, other in zip(*runs))
@@ -85,8 +77,8 @@ def test_variant_a_with_equal_shares_is_a_constant_preference(modalities):
     learned = _model(dataset, nlt="preference", preference_init="zero", mda_weight=0.7, msa_weight=0.5)
     fixed = _model(dataset, nlt=f"fixed:{1 / len(modalities)}", mda_weight=0.7, msa_weight=0.5)
     fixed.load_state_dict({name: value for name, value in learned.state_dict().items() if "preferences" not in name})
-    batch = _batch(dataset)
-    torch.testing.assert_close(fixed.loss_parts(*batch), learned.loss_parts(*batch), rtol=1e-6, atol=1e-7)
+    batch = random_batch(dataset)
+    torch.testing.assert_close(fixed.loss_parts(batch), learned.loss_parts(batch), rtol=1e-6, atol=1e-7)
     for one, other in zip(fixed.embeddings(), learned.embeddings()):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
     assert torch.allclose(fixed.preferences.values()[0], torch.full((), 1 / len(modalities)))
@@ -95,10 +87,10 @@ def test_variant_a_with_equal_shares_is_a_constant_preference(modalities):
 def test_the_trade_off_moves_the_preferences_only_when_told_to():
     """With the fused loss on other nodes, W of a node can only be moved by MDA and MSA (and the regulariser)."""
     dataset = tiny_dataset()
-    batch = (torch.tensor([1]), torch.tensor([0]), torch.tensor([1]))
+    batch = Batch(*(torch.tensor([number]) for number in (1, 0, 1, 0)))
     for detach in (True, False):
         model = _model(dataset, nlt_detach=detach, reg_weight=0.0)
-        model.loss_parts(*batch).sum().backward()
+        model.loss_parts(batch).sum().backward()
         assert bool(model.preferences.users.grad[2:].any()) is not detach
         assert bool(model.preferences.items.grad[2:].any()) is not detach
 
@@ -106,15 +98,15 @@ def test_the_trade_off_moves_the_preferences_only_when_told_to():
 def test_bfloat16_stays_close_to_float32():
     """Only the towers' first product is rounded, to 8 bits: a few parts in a thousand of a unit row."""
     dataset = tiny_dataset()
-    batch = _batch(dataset)
+    batch = random_batch(dataset)
     full, half = _model(dataset, precision="fp32"), _model(dataset, precision="bf16")
     assert half.towers[0].features.dtype == torch.bfloat16
-    torch.testing.assert_close(half.loss_parts(*batch), full.loss_parts(*batch), rtol=0.02, atol=0.002)
+    torch.testing.assert_close(half.loss_parts(batch), full.loss_parts(batch), rtol=0.02, atol=0.002)
     for one, other in zip(half.embeddings(), full.embeddings()):
         assert one.dtype == torch.float32
         assert (one - other).norm() < 0.02 * other.norm()
-    half.loss_parts(*batch).sum().backward()
-    full.loss_parts(*batch).sum().backward()
+    half.loss_parts(batch).sum().backward()
+    full.loss_parts(batch).sum().backward()
     for (name, one), other in zip(half.named_parameters(), full.parameters()):
         assert one.grad.dtype == torch.float32
         assert (one.grad - other.grad).norm() < 0.05 * other.grad.norm() + 1e-4, name
@@ -140,19 +132,19 @@ def test_tf32_is_for_the_towers_products_alone(projection, products):
     exact, rounded = (_model(dataset, precision=name, projection=projection) for name in ("fp32", "tf32"))
     before = torch.backends.cuda.matmul.fp32_precision
     with ProductPrecisions() as precisions:
-        rounded.loss_parts(*_batch(dataset)).sum().backward()
+        rounded.loss_parts(random_batch(dataset)).sum().backward()
         assert precisions.seen == ["tf32"] * products
         torch.ones(2, 2) @ torch.ones(2, 2)
     assert precisions.seen[-1] == before == torch.backends.cuda.matmul.fp32_precision != "tf32"
     # A CPU has no TF32: the numbers have to be float32's.
-    exact.loss_parts(*_batch(dataset)).sum().backward()
+    exact.loss_parts(random_batch(dataset)).sum().backward()
     for (name, one), other in zip(rounded.named_parameters(), exact.parameters()):
         torch.testing.assert_close(one.grad, other.grad, msg=name)
 
 
 def test_modality_losses_can_be_left_out():
     dataset = tiny_dataset()
-    parts = _model(dataset, modality_losses=False).loss_parts(*_batch(dataset))
+    parts = _model(dataset, modality_losses=False).loss_parts(random_batch(dataset))
     assert parts[0] > 0 and not parts[1:3].any()
 
 
@@ -163,11 +155,12 @@ def test_modality_losses_can_be_left_out():
 )
 def test_a_gpu_computes_the_same(options):
     dataset = tiny_dataset(modalities=("image", "text", "audio"))
-    config = Config(**SMALL | options)
+    config = make_config(SMALL | options)
     models = [make_model(config, dataset, torch.device(device)) for device in ("cpu", "cuda")]
     for model in models:
-        batch = [column.to(model.user_table.device) for column in _batch(dataset)]
-        model.loss_parts(*batch).sum().backward()
+        columns = vars(random_batch(dataset)).values()
+        batch = Batch(*(column.to(model.user_table.device) for column in columns))
+        model.loss_parts(batch).sum().backward()
     for (name, one), other in zip(models[0].named_parameters(), models[1].parameters()):
         torch.testing.assert_close(other.detach().cpu(), one.detach(), rtol=0, atol=0, msg=name)
         torch.testing.assert_close(other.grad.cpu(), one.grad, rtol=1e-4, atol=1e-6, msg=name)
@@ -184,8 +177,8 @@ def test_an_item_without_content_trains():
     dataset = tiny_dataset()
     dataset.features["image"][3] = 0
     model = _model(dataset)
-    batch = _batch(dataset)
-    parts = model.loss_parts(*batch)
+    batch = random_batch(dataset)
+    parts = model.loss_parts(batch)
     parts.sum().backward()
     assert torch.isfinite(parts).all()
     for name, parameter in model.named_parameters():

@@ -17,9 +17,10 @@ from tiny import tiny_dataset
 from torch import Tensor
 
 from mde_fast.kernels import CSRGraph
-from mde_fast.models.mde import MDE
+from mde_fast.models import Batch
+from mde_fast.models.mde import MDE, MDEOptions
 from mde_fast.runs.assemble import make_model
-from mde_fast.runs.config import Config
+from mde_fast.runs.config import make_config
 
 BASE = {
     "embedding_size": 6,
@@ -90,9 +91,9 @@ def _name(options: dict) -> str:
 class Case:
     """A model, a batch, and what the twin needs to know of both."""
 
-    config: Config
+    options: MDEOptions
     model: MDE
-    batch: tuple[Tensor, Tensor, Tensor]
+    batch: Batch
     twin: dict
 
     @property
@@ -104,7 +105,7 @@ class Case:
 def _case(
     options: dict, *, modalities: tuple[str, ...] = ("image", "text"), dtype=torch.float64, seed: int = 0
 ) -> Case:
-    config = Config(**BASE | options)
+    config = make_config(BASE | options)
     dataset = tiny_dataset(seed, modalities=modalities)
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)  # a constant made in float32 would stay so in a float64 model
@@ -128,7 +129,7 @@ def _case(
         "user_user": dense(model.graphs.user_user),
         "item_item": dense_per_modality(model.graphs.item_item, dataset.num_items, len(modalities)),
     }
-    return Case(config, model, (users, positives, negatives), twin)
+    return Case(config.hyper, model, Batch(users, positives, negatives, torch.zeros_like(users)), twin)
 
 
 def dense(graph: CSRGraph) -> Tensor:
@@ -156,11 +157,11 @@ def _close(actual: Tensor, expected: Tensor, name: str, tolerance: float) -> Non
 
 
 def _check(case: Case, tolerance: float) -> None:
-    parts = case.model.loss_parts(*case.batch)
+    parts = case.model.loss_parts(case.batch)
     parts.sum().backward()
     parameters = case.parameters
-    batch = dict(zip(("users", "positives", "negatives"), case.batch))
-    expected = reference_parts(case.config, parameters, **case.twin, **batch)
+    batch = {name: getattr(case.batch, name) for name in ("users", "positives", "negatives")}
+    expected = reference_parts(case.options, parameters, **case.twin, **batch)
     assert tuple(expected) == case.model.part_names
     for name, part in zip(case.model.part_names, parts.detach()):
         _close(part, expected[name].detach(), name, tolerance)
@@ -210,7 +211,7 @@ def test_every_option_value_in_float32(options):
 @pytest.mark.parametrize("nlt", ("preference", "fixed:0.3", "free", "none"))
 def test_embeddings_are_the_fused_rows(nlt, fusion, fusion_nodes):
     case = _case({"nlt": nlt, "fusion": fusion, "fusion_nodes": fusion_nodes}, seed=3)
-    h_users, h_items = reference_encode(case.config, case.parameters, **case.twin)
+    h_users, h_items = reference_encode(case.options, case.parameters, **case.twin)
     if nlt.startswith("fixed"):
         alpha_users = alpha_items = torch.tensor([[0.7, 0.3]], dtype=torch.float64)  # image, text
     else:
@@ -228,6 +229,6 @@ def test_scores_of_the_embeddings_are_those_that_are_trained():
     """Eq. 9 again, from the vectors that ranking uses."""
     case = _case({}, seed=4)
     users, items = case.model.embeddings()
-    u, i, j = case.batch
+    u, i, j = case.batch.users, case.batch.positives, case.batch.negatives
     bpr = -torch.nn.functional.logsigmoid((users[u] * (items[i] - items[j])).sum(1)).mean()
-    _close(case.model.loss_parts(*case.batch)[0].detach(), bpr, "bpr", 1e-10)
+    _close(case.model.loss_parts(case.batch)[0].detach(), bpr, "bpr", 1e-10)

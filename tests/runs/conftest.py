@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_runs import FLAGS, OPTIONS, write_shop
+from small_runs import FLAGS, LIGHTGCN_FLAGS, OPTIONS, write_shop
 
 import mde_fast.runs.life
 from mde_fast import evaluate, recommend, train
@@ -113,7 +113,11 @@ def _unchanged_logging():
 @pytest.fixture
 def training(command):
     """training("--output", ...) -> Outcome of training on the small data set; later flags win."""
-    return lambda *arguments: command("train", *FLAGS, *arguments)
+
+    def training(*arguments) -> Outcome:
+        return command("train", *(LIGHTGCN_FLAGS if "lightgcn" in arguments else FLAGS), *arguments)
+
+    return training
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ OPTIONS = {
 STEPS = 7  # of an epoch
 # Without a preset, so that what is found for real data sets is no concern of these.
 FLAGS = ["--preset=none", *(f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items())]
+LIGHTGCN_FLAGS = ["--model=lightgcn", *(flag for flag in FLAGS if "projection" not in flag)]
 
 
 def interactions() -> list[tuple[int, int, int]]:
@@ -75,8 +76,8 @@ def assert_same_result(run: Path, other: Path) -> None:
     assert without_times(metrics(run)) == without_times(metrics(other))
     assert [without_times(row) for row in epoch_rows(run)] == [without_times(row) for row in epoch_rows(other)]
     for kind in ("best", "last"):
-        state, tensors = RunFolder(run).load_checkpoint(kind)
-        other_state, other_tensors = RunFolder(other).load_checkpoint(kind)
+        state, tensors = RunFolder(run).checkpoints.load(kind)
+        other_state, other_tensors = RunFolder(other).checkpoints.load(kind)
         assert state["epoch"] == other_state["epoch"]
         assert tensors.keys() == other_tensors.keys()
         for name, tensor in tensors.items():

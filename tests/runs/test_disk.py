@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from small_runs import assert_same_result, epoch_rows, files
 
+import mde_fast.files.folder
 import mde_fast.runs.life
-import mde_fast.runs.run
 from mde_fast.runs.run import RunFolder
 
 
@@ -29,18 +29,18 @@ def file_limit():
 @pytest.fixture
 def full_after(monkeypatch):
     """full_after(n): the disk is full once n files of tensors are saved."""
-    save = mde_fast.runs.run.save_file
+    save = mde_fast.files.folder.save_file
 
     def full_after(number: float) -> None:
         saved = []
 
-        def save_file(tensors, path):
+        def save_file(tensors, path, metadata):
             if len(saved) == number:
                 no_space(path)
             saved.append(path)
-            save(tensors, path)
+            save(tensors, path, metadata)
 
-        monkeypatch.setattr(mde_fast.runs.run, "save_file", save_file)
+        monkeypatch.setattr(mde_fast.files.folder, "save_file", save_file)
 
     return full_after
 
@@ -87,7 +87,7 @@ def test_a_real_write_that_fails_half_way(shop, training, command, refused, file
     outcome = training("--output", "run")
     file_limit(None)
     refused(outcome, "run: cannot write checkpoints/last-0001-000000.safetensors", "File too large")
-    assert RunFolder("run").has_checkpoint("best") and not RunFolder("run").has_checkpoint("last")
+    assert RunFolder("run").checkpoints.has("best") and not RunFolder("run").checkpoints.has("last")
     assert command("train", "--resume", "run").status == 0
     assert_same_result(Path("run"), finished)
     assert files(Path("run")) == files(finished)

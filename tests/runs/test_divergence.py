@@ -46,7 +46,7 @@ def test_the_checkpoint_before_loads_and_goes_on(training, command, shop, spoil,
     sound = MDE.loss_parts
     spoil("msa", 3 * STEPS + 1, math.nan)
     assert training("--output", "run").status == 2
-    assert RunFolder("run").load_checkpoint("last")[0]["epoch"] == len(epoch_rows(Path("run"))) == 3
+    assert RunFolder("run").checkpoints.load("last")[0]["epoch"] == len(epoch_rows(Path("run"))) == 3
     assert command("recommend", "run", "--user", 3).status == 0
     monkeypatch.setattr(MDE, "loss_parts", sound)
     assert command("train", "--resume", "run").status == 0

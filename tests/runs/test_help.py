@@ -1,16 +1,19 @@
-"""--help names every option, its choices and its default, and says what it is for."""
+"""--help names every option of the chosen model, its choices and its default, and says what it is for."""
 
 import pytest
 
-from mde_fast.runs.config import OPTIONS
+from mde_fast.models import find_model, model_names
+from mde_fast.runs.config import schema
+
+MODELS = model_names()
 
 
 @pytest.fixture
 def help_of(command):
     """help_of("train") -> the text, its white space made single."""
 
-    def help_of(name: str) -> str:
-        outcome = command(name, "--help")
+    def help_of(name: str, *arguments: str) -> str:
+        outcome = command(name, *arguments, "--help")
         assert (outcome.status, outcome.err) == (0, "")
         return " ".join(outcome.out.split())
 
@@ -18,22 +21,55 @@ def help_of(command):
 
 
 @pytest.mark.parametrize("name", ["train", "search"])
-def test_every_option_of_a_run(help_of, name):
-    text = help_of(name)
-    for option, entry in OPTIONS.items():
+@pytest.mark.parametrize("model", MODELS)
+def test_every_option_of_a_run_of_the_model(help_of, name, model):
+    text = help_of(name, "--model", model)
+    for option, entry in schema(model).items():
         flag = f" --{option.replace('_', '-')} "
         assert flag in text
         after = text[text.index(flag, text.index("data options")) :]
-        assert after.find(" ".join(entry.metadata["help"].split())) in range(len(flag), len(flag) + 60), option
-    for group in ("data", "model", "training", "evaluation"):
-        assert f"{group} options" in text
+        assert after.find(" ".join(entry.help.split())) in range(len(flag), len(flag) + 60), option
+    for group in ("data options", "model options", f"options of {model}", "training options", "evaluation options"):
+        assert f"{group} (any is a YAML key too)" in text
+
+
+@pytest.mark.parametrize("name", ["train", "search"])
+def test_no_option_of_another_model(help_of, name):
+    for model in MODELS:
+        text = help_of(name, "--model", model)
+        others = {option for other in MODELS for option in find_model(other).Options.schema()} - schema(model).keys()
+        assert not [option for option in others if f" --{option.replace('_', '-')} " in text]
+        assert not [other for other in MODELS if other != model and f"options of {other}" in text]
+
+
+@pytest.mark.parametrize("name", ["train", "search"])
+def test_lightgcn_s_options_and_not_mde_s(help_of, name):
+    text = help_of(name, "--model", "lightgcn")
+    assert "--n-layers N L, layers on the user-item graph" in text and "--mda-weight" not in text
+    assert "--mda-weight X a, coefficient of MDA" in help_of(name)
+
+
+def test_help_is_that_of_the_model_that_the_file_names(help_of, tmp_path):
+    (tmp_path / "mine.yaml").write_text("model: lightgcn\n")
+    assert help_of("train", "--config", str(tmp_path / "mine.yaml")) == help_of("train", "--model", "lightgcn")
+
+
+def test_experiments_have_the_options_of_all_their_rows(help_of):
+    text = help_of("experiments")
+    for model in MODELS:
+        for option in schema(model):
+            assert f" --{option.replace('_', '-')} " in text
+    assert "--ROW.OPTION holds for one row alone" in text
+    assert "options found for mde on a dataset" in text, "LightGCN's rows keep their own preset"
 
 
 def test_choices_and_defaults(help_of):
     text = help_of("train")
     assert "--layer-combine {mean,sum} combine layers" in text
+    assert "--model {mde,lightgcn} what to train: MDE (2025)" in text
     assert "(default: 5,10,20,50)" in text and "(default: 0.0001)" in text
     assert "--require-real [true|false]" in text
+    assert "--minutes X stop after this many minutes" in text
     assert "100%" not in text and "%%" not in text
 
 
@@ -44,9 +80,11 @@ def test_choices_and_defaults(help_of):
         (
             "search",
             [
+                "--config FILE YAML file",
                 "--preset NAME options found",
                 "--output DIR folder of the search",
                 "--space FILE YAML file of what is searched",
+                "--print-space print what would be searched",
                 "--trials N in all, earlier ones included (default: 50)",
                 "--timeout TIME stop after so long",
                 "--jobs N processes",
@@ -99,11 +137,13 @@ def test_the_program_is_called_as_it_is_typed(help_of, name):
     assert help_of(name).startswith(f"usage: python -m mde_fast.{name} [")
 
 
-def test_where_options_come_from(help_of):
-    text = help_of("train")
-    names = "baby, clothing, default, lightgcn, sports, tiktok, none"
-    assert f"--config and flags win over them. {names}, or a YAML file" in text
-    assert "An option that is not given has the value of the dataset's preset" in text
+@pytest.mark.parametrize("model, names", [("mde", "tiktok, none"), ("lightgcn", "default, none")])
+def test_where_options_come_from(help_of, model, names):
+    text = help_of("train", "--model", model)
+    assert f"options found for {model} on a dataset; --config and flags win over them. {names}, or a YAML file" in text
+    assert "An option that is not given has the value of the model's preset for the dataset" in text
+    assert "--model NAME --help shows those of another" in text
+    assert "the later wins, and flags win over all" in text
 
 
 def test_a_flag_of_no_concern_is_not_shown(help_of):

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from base64 import b64encode
 from itertools import combinations
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from small_runs import ITEMS, USERS, files, interactions, metrics, write_shop
 from torch.nn import functional as F
 
 from mde_fast.inspect.relations import degree_bins, equal_bins
-from mde_fast.runs.config import OPTIONS
 from mde_fast.runs.life import rebuild_model
 from mde_fast.runs.run import RunFolder
 
@@ -25,6 +25,7 @@ WRITTEN = {
     "recall.png",
     "inspect.json",
     "inspect.md",
+    "inspect.html",
     "users.csv",
     "items.csv",
 }
@@ -62,7 +63,7 @@ def column(nodes: list[dict], name: str) -> np.ndarray:
 
 def test_preferences_are_those_of_the_checkpoint(run, inspected):
     inspected(run)
-    _, tensors = RunFolder(run).load_checkpoint("best")
+    _, tensors = RunFolder(run).checkpoints.load("best")
     for side, count in (("users", USERS), ("items", ITEMS)):
         nodes = rows(run / "inspect" / f"{side}.csv")
         expected = torch.softmax(tensors[f"model.preferences.{side}"], dim=1).numpy()
@@ -74,7 +75,7 @@ def test_preferences_are_those_of_the_checkpoint(run, inspected):
 def test_cosines_are_those_of_the_stored_embeddings(run, inspected):
     """The fused embedding of a node is its rows of H side by side, each times a positive preference."""
     inspected(run)
-    _, tensors = RunFolder(run).load_checkpoint("best")
+    _, tensors = RunFolder(run).checkpoints.load("best")
     for side in ("users", "items"):
         image, text = tensors[f"{side[:-1]}_embeddings"].unflatten(1, (2, 8)).unbind(1)
         nodes = rows(run / "inspect" / f"{side}.csv")
@@ -120,6 +121,14 @@ def test_items_that_disagree_most(run, inspected):
     text = (run / "inspect" / "inspect.md").read_text()
     assert f"| {listed[0]['item']} | {listed[0]['degree']} | {listed[0]['cosine']:.3f} |" in text
     assert "Items whose image and text disagree most" in text and "![recall](recall.png)" in text
+
+
+def test_the_page_has_the_pictures_in_it(run, inspected):
+    _, out = inspected(run)
+    page = (run / "inspect" / "inspect.html").read_text()
+    for picture in (run / "inspect").glob("*.png"):
+        assert b64encode(picture.read_bytes()).decode() in page
+    assert "cosine image / text" in page and "inspect.html" in out
 
 
 def test_external_ids(trained, inspected):
@@ -180,6 +189,9 @@ def test_stand_in_features_are_called_so(trained, shop, inspected):
         path.unlink()
     found, out = inspected(trained("run", "--epochs", 1))
     assert found["data"] == "stand-in features" and "These figures say nothing about real data" in out
+    line = "STAND-IN FEATURES: these figures say nothing about real data."
+    assert f"**{line}**" in Path("run/inspect/inspect.md").read_text()
+    assert line in Path("run/inspect/inspect.html").read_text()
 
 
 def test_refused(run, shop, command, refused):
@@ -196,7 +208,6 @@ def test_refused(run, shop, command, refused):
     refused(command("inspect", run, "--data-dir", "other"), "trained on other data than shop")
 
 
-@pytest.mark.skipif("lightgcn" not in OPTIONS["model"].metadata["choices"], reason="no model lightgcn in this version")
 def test_a_model_without_preferences(trained, command, refused):
     run = trained("run", "--model", "lightgcn", "--epochs", 1)
     refused(command("inspect", run), run, "no modality preferences", "--model mde")
@@ -204,7 +215,7 @@ def test_a_model_without_preferences(trained, command, refused):
 
 def test_the_rebuilt_model_is_the_one_that_was_kept(run):
     model, dataset, state = rebuild_model(run)
-    _, tensors = RunFolder(run).load_checkpoint("best")
+    _, tensors = RunFolder(run).checkpoints.load("best")
     for vectors, side in zip(model.embeddings(), ("user", "item")):
         assert torch.equal(vectors, tensors[f"{side}_embeddings"])
     assert dataset.num_users == USERS and state["epoch"] == metrics(run)["best_epoch"]

@@ -34,7 +34,7 @@ def recommended(command):
 @pytest.fixture(scope="package")
 def scores(finished):
     """(users, items) inner products of the saved embeddings."""
-    _, tensors = RunFolder(finished).load_checkpoint("best")
+    _, tensors = RunFolder(finished).checkpoints.load("best")
     return (tensors["user_embeddings"].double() @ tensors["item_embeddings"].double().T).numpy()
 
 
@@ -93,7 +93,7 @@ def test_users_from_a_file(finished, recommended, tmp_path):
 
 def test_similar_items(finished, recommended, command):
     answer, _ = recommended(finished, "--item", 8, "--item", 9, "--k", 4)
-    _, tensors = RunFolder(finished).load_checkpoint("best")
+    _, tensors = RunFolder(finished).checkpoints.load("best")
     vectors = tensors["item_embeddings"].double().numpy()
     cosines = vectors @ vectors[8] / np.linalg.norm(vectors, axis=1) / np.linalg.norm(vectors[8])
     nearest = [item for item in np.argsort(-cosines, kind="stable") if item != 8][:4]

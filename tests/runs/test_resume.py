@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from small_runs import assert_same_result, epoch_rows, files, metrics
 
-from mde_fast.files.lock import exclusive
+from mde_fast.files import Checkpoints, exclusive
 from mde_fast.runs.run import RunFolder
 
 
@@ -30,7 +30,7 @@ def test_three_epochs_and_three_more_are_six(halfway, resumed, finished):
     outcome = resumed(halfway, "--epochs", 6)
     assert outcome.status == 0, outcome.err
     assert_same_result(halfway, finished)
-    assert RunFolder(halfway).config().epochs == 6
+    assert RunFolder(halfway).config().training.epochs == 6
     assert files(halfway) == files(finished)
 
 
@@ -100,7 +100,7 @@ def test_a_row_that_never_came_is_written_again(halfway, resumed, finished):
 
 def test_a_best_checkpoint_ahead_of_the_last_is_harmless(training, shop, resumed, finished, monkeypatch):
     """The best checkpoint is written first; the end may come between the two."""
-    save, best = RunFolder.save_checkpoint, metrics(finished)["best_epoch"]
+    save, best = Checkpoints.save, metrics(finished)["best_epoch"]
 
     def interrupted(self, kind, state, tensors):
         if (kind, state["epoch"]) == ("last", best):
@@ -108,10 +108,10 @@ def test_a_best_checkpoint_ahead_of_the_last_is_harmless(training, shop, resumed
         save(self, kind, state, tensors)
 
     with monkeypatch.context() as patched:
-        patched.setattr(RunFolder, "save_checkpoint", interrupted)
+        patched.setattr(Checkpoints, "save", interrupted)
         assert training("--output", "run").status == 130
     run = Path("run")
-    assert RunFolder(run).load_checkpoint("best")[0]["epoch"] == best
+    assert RunFolder(run).checkpoints.load("best")[0]["epoch"] == best
     assert resumed(run).status == 0
     assert_same_result(run, finished)
 
@@ -234,15 +234,19 @@ def test_a_checkpoint_that_somebody_removed(halfway, resumed, command, refused, 
 
 
 @pytest.mark.parametrize(
-    "name, then, now",
-    [("embedding_size", 8, 16), ("model", "mde", "lightgcn"), ("valid_metric", "recall@20", "ndcg@13")],
+    "name, then, now, said",
+    [
+        ("embedding_size", 8, 16, "embedding_size was 8, is 16"),
+        ("model", "mde", "lightgcn", "is an option of mde, not of lightgcn"),
+        ("valid_metric", "recall@20", "ndcg@13", "valid_metric was recall@20, is ndcg@13"),
+    ],
 )
-def test_a_configuration_edited_after_training(halfway, resumed, command, refused, name, then, now):
+def test_a_configuration_edited_after_training(halfway, resumed, command, refused, name, then, now, said):
     path = halfway / "config.yaml"
     path.write_text(path.read_text().replace(f"{name}: {then}\n", f"{name}: {now}\n"))
     assert f"{name}: {now}\n" in path.read_text()
-    refused(resumed(halfway, "--epochs", 4), path, f"{name} was {then}, is {now}", "restore it")
-    refused(command("inspect", halfway), path, f"{name} was {then}, is {now}")
+    refused(resumed(halfway, "--epochs", 4), path, said, "restore it")
+    refused(command("inspect", halfway), path, said)
 
 
 def test_a_damaged_best_checkpoint_is_named(halfway, resumed, refused):
@@ -253,7 +257,7 @@ def test_a_damaged_best_checkpoint_is_named(halfway, resumed, refused):
 
 def test_from_another_kind_of_device(halfway, resumed):
     """The state of a GPU's random generator has another size, and means nothing here."""
-    state, tensors = RunFolder(halfway).load_checkpoint("last")
+    state, tensors = RunFolder(halfway).checkpoints.load("last")
     save_file({**tensors, "generator": torch.zeros(16, dtype=torch.uint8)}, halfway / state["tensors"])
     outcome = resumed(halfway, "--epochs", 4)
     assert (outcome.status, metrics(halfway)["epochs_run"]) == (0, 4)
@@ -261,7 +265,7 @@ def test_from_another_kind_of_device(halfway, resumed):
 
 
 def test_with_another_number_of_threads_it_says_that_bits_may_differ(halfway, resumed):
-    state, tensors = RunFolder(halfway).load_checkpoint("last")
+    state, tensors = RunFolder(halfway).checkpoints.load("last")
     assert state["made_on"] == {"device": "cpu", "CPU threads": torch.get_num_threads(), "torch": torch.__version__}
     state["made_on"]["CPU threads"] = 64
     RunFolder(halfway).write_json("checkpoints/last.json", state)

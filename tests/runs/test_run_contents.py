@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from small_runs import OPTIONS, epoch_rows, files, metrics
 
-from mde_fast.runs.config import make_config, read_yaml
+from mde_fast import __version__
+from mde_fast.options import read_mapping
+from mde_fast.runs.config import make_config, read_config
 from mde_fast.runs.run import RunFolder
 
 DATASET_LINES = [
@@ -36,8 +38,9 @@ def test_these_files_and_no_others(finished):
 
 
 def test_options_are_complete_and_load_again(finished):
-    options, notes = read_yaml(finished / "config.yaml")
-    assert notes == []
+    options = read_mapping(finished / "config.yaml")
+    assert options.pop("mde_fast") == __version__
+    assert read_config(finished / "config.yaml") == (make_config(options), [])
     changed = {"data_dir": options["data_dir"], "cache_dir": "none"}
     assert make_config(options) == make_config({**OPTIONS, **changed}) == RunFolder.open(finished).config()
 
@@ -98,7 +101,8 @@ def test_the_log_is_as_complete_when_python_starts_the_run(finished):
 
 def test_an_epoch_has_one_line_with_loss_metric_and_times(training, shop):
     out = training("--output", "run", "--epochs", 3).out
-    pattern = r"epoch +(\d+)  loss (\d+\.\d{4})  valid recall@20 ([01]\.\d{4}) [ *]  \d+\.\d s \+ \d+\.\d s evaluation"
+    pattern = r"epoch +(\d+)  loss (\d+\.\d{4})  valid recall@20 ([01]\.\d{4}) [ *]  \d+\.\d s \+ \d+\.\d s evaluation, "
+    pattern += r"(?:\d+ s left|\d+ s to \d+ s left|nothing left)"
     lines = re.findall(f"(?m)^{pattern}$", out)
     rows = epoch_rows(Path("run"))
     expected = [(str(row["epoch"]), f"{row['loss']:.4f}", f"{row['valid']['recall@20']:.4f}") for row in rows]
@@ -115,15 +119,24 @@ def test_tensors_are_safetensors_and_nothing_is_a_pickle(finished):
             assert content[:1] != b"\x80" and content[:2] != b"PK", path
             if path.suffix == ".safetensors":
                 header = content[8 : 8 + int.from_bytes(content[:8], "little")]
-                assert all({"dtype", "shape"} <= set(entry) for entry in json.loads(header).values())
+                entries = json.loads(header)
+                assert entries.pop("__metadata__") == {"mde_fast": __version__}
+                assert all({"dtype", "shape"} <= set(entry) for entry in entries.values())
 
 
 def test_the_best_checkpoint_has_parameters_and_embeddings(finished):
-    state, tensors = RunFolder(finished).load_checkpoint("best")
+    state, tensors = RunFolder(finished).checkpoints.load("best")
     assert tensors["user_embeddings"].shape == (60, 16) and tensors["item_embeddings"].shape == (40, 16)
     assert tensors["model.user_table"].shape == (60, 2, 8)
     assert state["valid"] == metrics(finished)["valid"]
     assert not any("features" in name for name in tensors), "features belong to the data set"
+
+
+def test_every_file_says_which_version_wrote_it(finished):
+    for name in ("metrics.json", "catalogue.json", "checkpoints/best.json", "checkpoints/last.json"):
+        assert json.loads((finished / name).read_text())["mde_fast"] == __version__, name
+    assert {row["mde_fast"] for row in epoch_rows(finished)} == {__version__}
+    assert read_mapping(finished / "config.yaml")["mde_fast"] == __version__
 
 
 def test_who_may_read_a_file_is_decided_by_the_umask(finished):
@@ -148,8 +161,10 @@ def test_a_yaml_file_with_the_names_of_mmrec(command, shop, tmp_path):
     assert outcome.status == 0, outcome.err
     assert "passed over: gpu_id" in outcome.out.splitlines()[0]
     config = RunFolder.open("run").config()
-    assert (config.embedding_size, config.knn_k, config.learning_rate, config.user_column) == (8, 5, 0.02, "userID")
-    assert config.features == {"image": "image_feat.npy", "text": "text_feat.npy"}
+    hyper, data = config.hyper, config.data
+    assert (hyper.embedding_size, hyper.knn_k) == (8, 5)
+    assert (config.training.learning_rate, data.user_column) == (0.02, "userID")
+    assert data.features == {"image": "image_feat.npy", "text": "text_feat.npy"}
 
 
 def test_another_metric_and_other_cutoffs(trained):

@@ -20,7 +20,7 @@ def test_graphs_from_the_cache_change_nothing(trained):
 
 def test_another_seed_differs(trained):
     one, other = trained("one", "--epochs", 2), trained("other", "--epochs", 2, "--seed", 1000)
-    tensors = [RunFolder(run).load_checkpoint("best")[1] for run in (one, other)]
+    tensors = [RunFolder(run).checkpoints.load("best")[1] for run in (one, other)]
     for name in ("model.user_table", "model.towers.0.first.weight", "user_embeddings"):
         assert not torch.equal(tensors[0][name], tensors[1][name])
     assert epoch_rows(one)[0]["loss"] != epoch_rows(other)[0]["loss"]

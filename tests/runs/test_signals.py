@@ -1,13 +1,10 @@
 """Ctrl-C and SIGTERM: everything is saved, the shell hears of it, and the run goes on later as if nothing had been."""
 
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+from processes import start, wait_for
 from small_runs import FLAGS, STEPS, assert_same_result, epoch_rows, metrics
 
 from mde_fast.models.mde import MDE
@@ -26,7 +23,7 @@ def test_in_the_middle_of_an_epoch(training, command, shop, at_step, number, fin
     assert outcome.out.endswith("interrupted: everything is saved, continue with --resume run\nresults in run\n")
     run = Path("run")
     assert metrics(run)["status"] == "interrupted" and metrics(run)["epochs_run"] == len(epoch_rows(run)) == 2
-    assert RunFolder(run).load_checkpoint("last")[0]["step"] == 3
+    assert RunFolder(run).checkpoints.load("last")[0]["step"] == 3
     outcome = command("train", "--resume", "run")
     assert outcome.status == 0 and "2 epochs and 3 steps are done" in outcome.out
     assert_same_result(run, finished)
@@ -94,16 +91,8 @@ def test_handlers_are_put_back(training, shop):
 
 def test_a_real_process(shop):
     flags = [*FLAGS, "--epochs", "100000", "--stopping-step", "100000", "--output", "run"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "mde_fast.train", *flags],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        patience = time.monotonic() + 60
-        while not Path("run/metrics.jsonl").exists() and process.poll() is None and time.monotonic() < patience:
-            time.sleep(0.05)
+    with start("train", *flags) as process:
+        wait_for(Path("run/metrics.jsonl").exists, process)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "")

@@ -1,6 +1,7 @@
-"""Options that were found for a dataset: a YAML file each in this folder, whose first lines say how they were found.
+"""Options that were found for a model on a dataset: a YAML file per model in this folder, a section per dataset.
 
-Where an option is set more than once, the order is default of Config < preset < ``--config`` file < flag.
+A section is named like the dataset; ``default`` is for datasets that have none. Its entry ``found`` says how the
+options were found, the others are options. What a preset does not name has its default.
 """
 
 from __future__ import annotations
@@ -13,67 +14,103 @@ from typing import Any
 
 from ...data.locate import FILES
 from ...errors import InputError
-from ..config import default_of, read_yaml
+from ...models import DEFAULT_MODEL
+from ...options import convert, read_mapping, shown
+from ..config import model_of_file, read_options, resolve_key
 
 FOLDER = Path(__file__).parent
-GENERAL = "default"  # of any dataset that has none of its own
+GENERAL = "default"  # section of any dataset that has none of its own
 NONE = "none"
+FOUND = "found"
 
 
 @dataclass(frozen=True)
 class Preset:
     """Attributes:
-    name: of the preset, the path of its file, or ``none``.
+    name: of the section, the path of a file, or ``none``.
+    model: whose options these are.
     options: option name -> value, for :func:`mde_fast.runs.config.make_config`.
-    path: of its file, whose head comment says how the options were found; None for ``none``.
+    found: how the options were found.
     """
 
     name: str
+    model: str
     options: dict[str, Any]
-    path: Path | None = None
+    found: str = ""
 
     def describe(self, given: Container[str]) -> str:
         """A line for the log: what the preset sets, and what it leaves to options that were ``given``."""
         if self.name == NONE:
             return "no preset: options that are not given have their defaults"
-        own = ", ".join(f"{name} {value}" for name, value in self.options.items() if name not in given)
+        own = ", ".join(f"{name} {shown(value)}" for name, value in self.options.items() if name not in given)
         others = ", ".join(name for name in self.options if name in given)
-        return f"preset {self.name}: {own or 'sets nothing'}" + (f"; given otherwise: {others}" if others else "")
+        said = f"preset {self.name} of {self.model}: {own or 'sets nothing'}"
+        return said + (f"; given otherwise: {others}" if others else "")
 
 
-def preset_names() -> list[str]:
-    """Of the presets that come with the package."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+def preset_names(model: str = DEFAULT_MODEL) -> list[str]:
+    """Of the presets that come with the package for a model."""
+    return sorted(_sections(model))
 
 
-def find_preset(dataset: str, preset: str | None = None, *, model: str = "mde") -> Preset:
-    """The options found for a dataset::
+def find_preset(dataset: str, preset: str | None = None, *, model: str = DEFAULT_MODEL) -> Preset:
+    """The options found for a model on a dataset::
 
         make_config({**find_preset("baby").options, "dataset": "baby", "epochs": 50})
 
     Args:
-        dataset: a name or a path, as in ``Config.dataset``; what counts is the name of the folder or file, in any case.
-        preset: the name of another preset, ``none``, or a YAML file of options; default: the dataset's own, and
-            ``default`` for datasets without one.
-        model: another model than MDE has one preset for all datasets, which has its name.
+        dataset: a name or a path, as in the option ``dataset``; what counts is the name of the folder or file, in any
+            case.
+        preset: the name of another preset of the model, ``none``, or a YAML file of options; default: the dataset's
+            own, failing that ``default``, failing that none.
+        model: whose options are wanted.
 
     Raises:
         InputError: there is no such preset, or its file cannot be used.
     """
+    if preset is not None and Path(preset).suffix in (".yaml", ".yml"):
+        return _of_file(preset, model)
+    sections = _sections(model)
     if preset is None:
-        own = _name_of(dataset) if model == default_of("model") else model
-        preset = own if own in preset_names() else GENERAL
-    if preset.lower() == NONE:
-        return Preset(NONE, {})
-    if Path(preset).suffix in (".yaml", ".yml"):
-        return Preset(preset, read_yaml(preset)[0], Path(preset))
-    if preset.lower() not in preset_names():
+        own = _name_of(dataset)
+        preset = own if own in sections else GENERAL if GENERAL in sections else NONE
+    name = preset.lower()
+    if name == NONE:
+        return Preset(NONE, model, {})
+    if name not in sections:
         raise InputError(
-            f"--preset: there is none called {preset}; choose {', '.join([*preset_names(), NONE])}, "
+            f"--preset: {model} has none called {preset}; choose {', '.join([*sorted(sections), NONE])}, "
             "or give a file that ends in .yaml"
         )
-    path = FOLDER / f"{preset.lower()}.yaml"
-    return Preset(preset.lower(), read_yaml(path)[0], path)
+    content = dict(sections[name])
+    found, origin = content.pop(FOUND, ""), f"preset {name} of {model}"
+    entries = {key: resolve_key(key, (model,), origin) for key in content}
+    options = {entry.name: convert(entry, content[key], origin) for key, entry in entries.items()}
+    return Preset(name, model, options, " ".join(found.split()))
+
+
+def _of_file(path: str, model: str) -> Preset:
+    named = model_of_file(path) or model
+    if named != model:
+        raise InputError(f"--preset: {path} is of the model {named}, not of {model}; train with --model {named}")
+    options = read_options(path, (model,)).options
+    options.pop("model", None)  # it is chosen already
+    return Preset(path, model, options, head_comment(path))
+
+
+def head_comment(path: str | Path) -> str:
+    """What a file of options says of itself in the comment at its head."""
+    lines = []
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("# ").rstrip())
+    return " ".join(line for line in lines if line)
+
+
+def _sections(model: str) -> dict[str, dict[str, Any]]:
+    path = FOLDER / f"{model}.yaml"
+    return read_mapping(path) if path.is_file() else {}
 
 
 def _name_of(dataset: str) -> str:

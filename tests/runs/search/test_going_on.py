@@ -1,7 +1,6 @@
 """A search that was cut off goes on as if nothing had been, and several processes share one."""
 
 import fcntl
-import os
 import signal
 import sqlite3
 import subprocess
@@ -10,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import start, wait_for
 from small_runs import STEPS, epoch_rows, files
 from small_searches import EPOCHS, FOLDER, report_of, trials_of
 
@@ -17,31 +17,19 @@ from mde_fast.models.mde import MDE
 
 
 @pytest.fixture
-def start(shop, search_flags):
-    """start("--trials", ...) -> a process that searches, as a shell would start it."""
+def started(shop, search_flags):
+    """started("--trials", ...) -> a process that searches, as a shell would start it."""
     processes = []
 
-    def start(*arguments) -> subprocess.Popen:
-        line = [sys.executable, "-m", "mde_fast.search", *search_flags, *map(str, arguments)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        # A shell's job in the background ignores Ctrl-C, and so would what it starts.
-        heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-        processes.append(subprocess.Popen(line, env=environment, **pipes, **heeding))
+    def started(*arguments) -> subprocess.Popen:
+        processes.append(start("search", *search_flags, *arguments))
         return processes[-1]
 
-    yield start
+    yield started
     for process in processes:
         if process.poll() is None:
             process.kill()
         process.communicate()
-
-
-def wait_for(condition, process: subprocess.Popen) -> None:
-    patience = time.monotonic() + 120
-    while not condition() and process.poll() is None and time.monotonic() < patience:
-        time.sleep(0.02)
-    assert condition(), process.communicate()
 
 
 def rows_of(number: int) -> int:
@@ -147,9 +135,9 @@ def test_the_time_is_up(searching, searched):
     assert rows_of(0) > done and states() == ["FAIL", "FAIL", "WAITING"]
 
 
-def test_killed(start, searched):
+def test_killed(started, searched):
     flags = ["--trials", 2, "--epochs", 15, "--stopping-step", 15]
-    process = start(*flags)
+    process = started(*flags)
     wait_for(lambda: rows_of(0) >= 3, process)
     process.kill()
     process.wait()
@@ -163,9 +151,9 @@ def test_killed(start, searched):
     assert not [name for name in files(FOLDER) if "tmp" in name or "safetensors" in name]
 
 
-def test_processes_share_a_search(start, searching):
+def test_processes_share_a_search(started, searching):
     """Two of one command, and one of another."""
-    other = start("--trials", 7)
+    other = started("--trials", 7)
     outcome = searching("--trials", 7, "--jobs", 2)
     out, err = other.communicate(timeout=120)
     assert (outcome.status, other.returncode) == (0, 0), (outcome, out, err)
@@ -178,8 +166,8 @@ def test_processes_share_a_search(start, searching):
     assert err == ""
 
 
-def test_processes_are_interrupted_together(start):
-    process = start("--trials", 5, "--jobs", 2, "--epochs", 10**6, "--stopping-step", 10**6)
+def test_processes_are_interrupted_together(started):
+    process = started("--trials", 5, "--jobs", 2, "--epochs", 10**6, "--stopping-step", 10**6)
     wait_for(lambda: rows_of(0) >= 1 and rows_of(1) >= 1, process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
@@ -190,8 +178,8 @@ def test_processes_are_interrupted_together(start):
     assert Path(FOLDER / "importance.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_processes_end_with_the_command_that_was_killed(start):
-    process = start("--trials", 5, "--jobs", 2, "--epochs", 10**6, "--stopping-step", 10**6)
+def test_processes_end_with_the_command_that_was_killed(started):
+    process = started("--trials", 5, "--jobs", 2, "--epochs", 10**6, "--stopping-step", 10**6)
     wait_for(lambda: rows_of(0) >= 1 and rows_of(1) >= 1, process)
     process.kill()
     process.wait()
@@ -215,16 +203,10 @@ def wait_for_silence(locks: list[Path]) -> None:
                 raise AssertionError(f"{path} is still held")
 
 
-def test_processes_that_fail(searching, refused, monkeypatch):
-    monkeypatch.setattr("mde_fast.search.running.Worker.__init__", _failing_worker)
+def test_processes_that_fail(searching, refused, monkeypatch, tmp_path):
+    failing = tmp_path / "python"
+    failing.write_text("#!/bin/sh\necho 'error: something went wrong'\nexit 2\n")
+    failing.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(failing))
     said = "2 of 2 processes failed; process 1 (status 2) said last: something went wrong"
     refused(searching("--trials", 2, "--jobs", 2), said)
-
-
-def _failing_worker(self, number, arguments, threads):
-    import threading
-
-    self.number, self.last_line = number, "error: something went wrong"
-    self.process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(2)"])
-    self.reader = threading.Thread(target=self.process.wait)
-    self.reader.start()

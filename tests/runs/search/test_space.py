@@ -1,44 +1,168 @@
-"""What is searched: the space that comes with the package, and one's own."""
+"""What is searched: the options that come with a range, a grid of MMRec's, or a space of one's own."""
 
 import pytest
+from mmrec_settings import DRAGON, LIGHTGCN
+from option_values import config_of
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from mde_fast.errors import InputError
-from mde_fast.runs.config import Config, make_config
+from mde_fast.models import find_model, model_names
+from mde_fast.options import Range, to_yaml
+from mde_fast.runs.config import make_config, read_options, schema
 from mde_fast.runs.presets import find_preset, preset_names
-from mde_fast.search.space import DEFAULT_SPACE, check_point, describe, point_of, read_space, to_options
+from mde_fast.search.space import (
+    check_point,
+    default_space,
+    describe,
+    point_of,
+    read_space,
+    searchable,
+    to_file,
+    to_options,
+)
+
+MODELS = model_names()
 
 
 @pytest.fixture
 def read(tmp_path):
     """read(text, given, model) -> the space of a YAML text, and what was left out."""
 
-    def read(text: str, *arguments):
+    def read(text: str, given=(), model="mde"):
         path = tmp_path / "mine.yaml"
         path.write_text(text)
-        return read_space(path, *arguments)
+        return read_space(path, given, model)
 
     return read
+
+
+@pytest.fixture
+def grids(tmp_path):
+    """grids(content, model) -> those of a YAML file of MMRec's."""
+
+    def grids(content: dict, model="mde"):
+        path = tmp_path / "theirs.yaml"
+        path.write_text(to_yaml(content))
+        return read_options(path, (model,)).grids
+
+    return grids
 
 
 def ends(values) -> list:
     return list(values.choices) if isinstance(values, CategoricalDistribution) else [values.low, values.high]
 
 
-def test_the_one_of_the_package():
-    space, left_out = read_space(DEFAULT_SPACE)
-    assert left_out == {}
+# ---------------------------------------------------------------------------------------------------------------------
+# Unless told otherwise
+
+
+def test_what_is_searched_of_mde():
+    space = default_space("mde")
     assert {"mda_weight", "msa_weight", "reg_weight", "learning_rate", "input_scale"} <= set(space)
     assert {"mda", "msa", "nlt_detach", "layer_combine", "fusion", "item_graph", "preference_init"} <= set(space)
+
+
+def test_what_is_searched_of_lightgcn():
+    space = default_space("lightgcn")
+    assert {name: describe(values) for name, values in space.items()} == {
+        "learning_rate": "3e-05 to 0.003 (log)",
+        "n_layers": "1, 2, 3, 4",
+        "reg_weight": "1e-06 to 0.1 (log)",
+    }
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_it_is_what_the_options_themselves_say(model):
+    space = default_space(model)
+    assert set(space) == {name for name, entry in schema(model).items() if entry.search is not None}
     for name, values in space.items():
+        wanted = schema(model)[name].search
+        if isinstance(wanted, Range):
+            assert (values.low, values.high, values.log) == (wanted.low, wanted.high, wanted.log)
+        else:
+            assert values.choices == wanted
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_value_of_it_can_be_trained(model):
+    for name, values in default_space(model).items():
         for value in ends(values):
-            make_config(to_options({name: value}))
+            make_config({**to_options({name: value}, model), "model": model})
 
 
-@pytest.mark.parametrize("preset", ["none", *preset_names()])
-def test_it_contains_every_preset(preset):
-    space, _ = read_space(DEFAULT_SPACE)
-    assert set(point_of(make_config(find_preset("baby", preset).options), space)) == set(space)
+@pytest.mark.parametrize("model", MODELS)
+def test_only_how_good_the_model_is_can_be_searched_not_what_a_metric_means(model):
+    assert set(searchable(model)) == {*find_model(model).Options.schema(), "learning_rate", "train_batch_size"}
+    assert set(default_space(model)) <= set(searchable(model))
+
+
+@pytest.mark.parametrize(
+    "model, preset", [(model, name) for model in MODELS for name in ["none", *preset_names(model)]]
+)
+def test_it_contains_every_preset(model, preset):
+    space = default_space(model)
+    config = make_config({**find_preset("baby", preset, model=model).options, "model": model})
+    assert set(point_of(config, space)) == set(space)
+
+
+def test_what_is_given_is_left_out_of_it():
+    assert list(default_space("lightgcn", {"reg_weight": 1})) == ["learning_rate", "n_layers"]
+    with pytest.raises(InputError, match="nothing to search: all options that come with a range are given"):
+        default_space("lightgcn", set(default_space("lightgcn")))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_as_a_file_it_is_read_back_to_the_same_space(read, model):
+    space = default_space(model)
+    assert read(to_file(space), (), model) == (space, [])
+    assert list(read(to_file(space), (), model)[0]) == list(space)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A grid of MMRec's
+
+
+def test_a_grid_is_searched_value_by_value_and_nothing_else(grids):
+    space = default_space("lightgcn", grids=grids(LIGHTGCN, "lightgcn"))
+    assert space == {
+        "n_layers": CategoricalDistribution((1, 2, 3, 4)),
+        "reg_weight": CategoricalDistribution((0.01, 0.001, 1e-4, 1e-5, 1e-6)),
+    }
+    rates = CategoricalDistribution((0.1, 0.01, 0.001, 0.0001, 1e-5))
+    assert default_space("mde", grids=grids(DRAGON)) == {"learning_rate": rates, "reg_weight": rates}
+
+
+def test_a_grid_whose_option_is_given_is_left_out(grids):
+    assert list(default_space("mde", {"learning_rate": 0.1}, grids(DRAGON))) == ["reg_weight"]
+
+
+def test_a_grid_of_both_modalities_weights(grids, read):
+    space = default_space("mde", grids=grids({"mm_image_weight": [0.1, 0.5], "hyper_parameters": ["mm_image_weight"]}))
+    assert space == {"blend_weights": CategoricalDistribution(("0.1,0.9", "0.5,0.5"))}
+    assert read(to_file(space)) == (space, [])
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (
+            {"seed": [1, 2], "hyper_parameters": ["seed"]},
+            "--config: seed cannot be searched; give it as --seed instead",
+        ),
+        (
+            {"knn_k": [5, 5], "hyper_parameters": ["knn_k"]},
+            "--config: knn_k: a list needs two or more different values",
+        ),
+        ({"knn_k": [5, 0], "hyper_parameters": ["knn_k"]}, "--config: knn_k: 0 must be 1 or more"),
+    ],
+)
+def test_a_grid_that_cannot_be_searched_is_refused(grids, content, said):
+    with pytest.raises(InputError, match=f"^{said}"):
+        default_space("mde", grids=grids(content))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One's own
 
 
 def test_ranges(read):
@@ -62,36 +186,47 @@ def test_lists(read):
         "blend_weights": ("0.1,0.9", "0.5,0.5"),
     }
     assert describe(space["mda"]) == "fro, row_l2"
-    chosen = to_options({"blend_weights": "0.1,0.9", "n_layers": 2, "nlt_detach": True, "mda": "fro"})
-    assert make_config(chosen) == Config(blend_weights=(0.1, 0.9), n_layers=2, nlt_detach=True, mda="fro")
+    chosen = to_options({"blend_weights": "0.1,0.9", "n_layers": 1, "nlt_detach": False, "mda": "fro"}, "mde")
+    expected = config_of("mde", blend_weights=(0.1, 0.9), n_layers=1, nlt_detach=False, mda="fro")
+    assert make_config(chosen) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lr: {low: 1e-5, high: 0.1, log: true}\nknn_k: {low: 5, high: 20}\ninput_scale: {low: 1, high: 2}\n",
+        "mda: [fro, row_l2]\nnlt_detach: [no, yes]\nn_layers: [1, 2.0]\nblend_weights: ['.1,.9', '']\n",
+    ],
+)
+def test_a_space_as_a_file_is_read_back(read, text):
+    space, _ = read(text)
+    assert read(to_file(space)) == (space, [])
 
 
 def test_what_is_given_is_left_out(read):
     space, left_out = read("mda: [fro, row_l2]\nlambda: {low: 0, high: 1}\n", {"reg_weight": 1})
-    assert list(space) == ["mda"] and left_out == {"are given": ["reg_weight"]}
+    assert list(space) == ["mda"] and left_out == ["reg_weight"]
 
 
-def test_what_has_no_effect_on_lightgcn_is_left_out():
-    everything, _ = read_space(DEFAULT_SPACE)
-    space, left_out = read_space(DEFAULT_SPACE, {"modality_losses": False}, "lightgcn")
-    assert list(space) == ["learning_rate", "reg_weight"]
-    given, without_effect = left_out["are given"], left_out["have no effect on lightgcn"]
-    assert given == ["modality_losses"] and {"mda", "msa", "mda_weight", "input_scale"} < set(without_effect)
-    assert {*space, *given, *without_effect} == set(everything)
+@pytest.mark.parametrize("name", ["mda", "user_k", "lambda", "mda-weight"])
+def test_an_option_of_another_model_is_refused(read, name):
+    with pytest.raises(InputError) as caught:
+        read(f"n_layers: [1, 2]\n{name}: [1, 2]\n", (), "lightgcn")
+    assert f"mine.yaml: {name} is an option of mde, not of lightgcn" in str(caught.value)
 
 
-def test_what_lightgcn_uses_is_searched(read):
-    text = "embedding_size: [8, 16]\nn_layers: [1, 2]\nlambda: [0, 1]\nlr: [1, 2]\nbatch_size: [8, 16]\nuser_k: [5, 9]"
+def test_what_lightgcn_has_is_searched(read):
+    text = "embedding_size: [8, 16]\nn_layers: [1, 2]\nreg_weight: [0, 1]\nlr: [1, 2]\nbatch_size: [8, 16]"
     space, left_out = read(text, (), "lightgcn")
     assert list(space) == ["embedding_size", "n_layers", "reg_weight", "learning_rate", "train_batch_size"]
-    assert left_out == {"have no effect on lightgcn": ["user_k"]}
+    assert left_out == []
 
 
 def test_points_that_can_be_trained(read):
     space, _ = read("lr: {low: 1e-3, high: 0.1, log: true}\nknn_k: {low: 5, high: 9}\nmda: [fro, row_l2]\n")
-    check_point({}, space)
-    check_point({"learning_rate": 0.01, "knn_k": 7, "mda": "fro"}, space)
-    check_point({"learning_rate": 0.5, "knn_k": 20}, space)
+    check_point({}, space, "mde")
+    check_point({"learning_rate": 0.01, "knn_k": 7, "mda": "fro"}, space, "mde")
+    check_point({"learning_rate": 0.5, "knn_k": 20}, space, "mde")
 
 
 @pytest.mark.parametrize(
@@ -112,13 +247,13 @@ def test_points_that_cannot_be_trained(read, point, said):
     ranges = "learning_rate: {low: 1e-3, high: 0.1}\nknn_k: {low: 5, high: 9}\n"
     space, _ = read(ranges + "mda_weight: {low: 1e-3, high: 1, log: true}\nmda: [fro, row_l2]\n")
     with pytest.raises(InputError) as caught:
-        check_point(point, space)
+        check_point(point, space, "mde")
     assert str(caught.value).startswith(f"the enqueued point: {said}")
 
 
 def test_a_configuration_as_a_point(read):
     space, _ = read("mda: [fro, row_l2]\nlr: {low: 0.1, high: 1}\nknn_k: [5, 10]\nblend_weights: ['1,2', '']\n")
-    config = Config(learning_rate=0.01, mda="fro", blend_weights=(1.0, 2.0))
+    config = config_of("mde", learning_rate=0.01, mda="fro", blend_weights=(1.0, 2.0))
     assert point_of(config, space) == {"mda": "fro", "knn_k": 10, "blend_weights": "1.0,2.0"}
 
 
@@ -130,6 +265,9 @@ def test_a_configuration_as_a_point(read):
         ("seed: [1, 2]", "seed cannot be searched; give it as --seed instead"),
         ("epochs: {low: 1, high: 9}", "epochs cannot be searched"),
         ("dataset: [baby, sports]", "dataset cannot be searched"),
+        ("model: [mde, lightgcn]", "model cannot be searched"),
+        ("minutes: {low: 1, high: 9}", "minutes cannot be searched"),
+        ("mm_image_weight: [0.1, 0.5]", "unknown option mm_image_weight"),
         ("valid_metric: [recall@20, ndcg@20]", "valid_metric cannot be searched"),
         ("learning_rate: 0.1", "learning_rate: 0.1 is no range {low: ..., high: ...} and no list of values"),
         ("learning_rate:", "learning_rate: None is no range"),
@@ -165,6 +303,5 @@ def test_nothing_left(read):
 
 
 def test_nothing_left_for_lightgcn(read):
-    said = "nothing to search; mda, msa have no effect on lightgcn; n_layers are given"
-    with pytest.raises(InputError, match=said):
-        read("mda: [fro, row_l2]\nn_layers: [1, 2]\nmsa: [cosine, infonce]", {"n_layers"}, "lightgcn")
+    with pytest.raises(InputError, match="nothing to search; n_layers are given"):
+        read("n_layers: [1, 2]", {"n_layers"}, "lightgcn")

@@ -5,7 +5,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from mde_fast.errors import InputError
-from mde_fast.search.study import Study
+from mde_fast.search.study import FIXED, Study
 
 SPACE = {"learning_rate": FloatDistribution(0.001, 1.0, log=True), "mda": CategoricalDistribution(["fro", "abs_cos"])}
 SETTINGS = {"dataset": {"name": "shop"}, "value of a fixed option": {"epochs": 6, "topk": [5, 10]}, "space": {}}
@@ -17,7 +17,8 @@ def study(tmp_path):
     """study(...) opens the same folder each time, as another process would."""
 
     def study(settings=SETTINGS, **arguments) -> Study:
-        return Study(tmp_path / "search", SPACE, settings, **{"preset": PRESET, "seed": 3, **arguments})
+        named = {"model": "mde", "preset": PRESET, "seed": 3, **arguments}
+        return Study(tmp_path / "search", SPACE, settings, **named)
 
     return study
 
@@ -67,7 +68,7 @@ def test_processes_draw_differently(study):
 
 def test_the_seed_decides(tmp_path):
     def drawn(name: str, seed: int, number: int) -> list[dict]:
-        study = Study(tmp_path / name, SPACE, SETTINGS, preset=PRESET, seed=seed)
+        study = Study(tmp_path / name, SPACE, SETTINGS, model="mde", preset=PRESET, seed=seed)
         return [finish(study, [0.1 * place]).params for place in range(number)]
 
     once = drawn("one", 3, 12)  # the sampler looks at earlier trials from the eleventh on
@@ -214,7 +215,7 @@ def test_the_preset_and_searches_without_a_pruner_are_never_pruned(study, tmp_pa
     for _ in range(6):
         finish(one, [0.5])
     assert not report(one, preset, [0.1]) and report(one, one.begin(100), [0.1])
-    none = Study(tmp_path / "other", SPACE, SETTINGS, preset=PRESET)
+    none = Study(tmp_path / "other", SPACE, SETTINGS, model="mde", preset=PRESET)
     for _ in range(6):
         finish(none, [0.5])
     assert not report(none, none.begin(100), [0.1])
@@ -246,6 +247,34 @@ def test_other_settings_are_refused(study, section, changes, said):
         study({**SETTINGS, section: {**SETTINGS[section], **changes}})
     assert said in str(caught.value) and "name another --output" in str(caught.value)
     study()
+
+
+def with_fixed(**values) -> dict:
+    return {**SETTINGS, FIXED: values}
+
+
+@pytest.mark.parametrize(
+    "then, now", [({"topk": (5, 10)}, {"topk": [5, 10]}), ({"epochs": 6, "mda": "fro"}, {"epochs": 6})]
+)
+def test_values_that_mean_the_same_or_nothing_any_more_are_no_other_settings(study, then, now):
+    study(with_fixed(**then))
+    study(with_fixed(**now))
+
+
+def test_an_option_that_is_younger_than_the_search_had_its_default(study):
+    study(with_fixed(epochs=6))
+    study(with_fixed(epochs=6, nlt="preference"))
+    with pytest.raises(InputError, match="another value of a fixed option .nlt: preference then, free now"):
+        study(with_fixed(epochs=6, nlt="free"))
+
+
+@pytest.mark.parametrize(
+    "now", [{"mda": "fro, abs_cos"}, {"mda": "fro, abs_cos", "msa": "cosine, infonce", "n_layers": "1, 2"}]
+)
+def test_an_option_more_or_less_is_another_space(study, now):
+    study({**SETTINGS, "space": {"mda": "fro, abs_cos", "msa": "cosine, infonce"}})
+    with pytest.raises(InputError, match="another space"):
+        study({**SETTINGS, "space": now})
 
 
 def test_a_database_that_is_none(study, tmp_path):

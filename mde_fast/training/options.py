@@ -1,0 +1,36 @@
+"""How long, how fast and on what a model is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..options import Options, Range, at_least, option, positive, seed
+
+
+@dataclass(frozen=True)
+class TrainingOptions(Options):
+    """What :class:`mde_fast.training.trainer.Trainer` and the device are told."""
+
+    owner: ClassVar[str] = "training"
+
+    epochs: int = option(1000, "at most this many epochs", check=at_least(1))
+    minutes: float | None = option(
+        None,
+        "stop after this many minutes of training, after the epoch that is closest to them; --resume goes on",
+        check=positive,
+        since="0.2.0",
+    )
+    stopping_step: int = option(20, "stop after this many evaluations without improvement", check=at_least(1))
+    train_batch_size: int = option(2048, "triples in a step", mmrec=("batch_size",), check=at_least(1))
+    learning_rate: float = option(
+        0.0001, "of Adam", mmrec=("lr",), check=positive, search=Range(0.00003, 0.003, log=True)
+    )
+    seed: int = option(999, "of everything that is drawn", check=seed)
+    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    precision: str = option(
+        "fp32",
+        "of the feature towers' matrix products; the rest is float32",
+        choices=("fp32", "tf32", "bf16"),
+    )
+    cuda_graph: bool = option(True, "on a GPU, replay the training step as one CUDA graph")
