@@ -11,6 +11,7 @@ eq. 7     contrastive     :func:`infonce`                        ``kernels/infon
 eq. 5, 9, 10  BPR         :func:`bpr`                            ``kernels/bpr``
 ranking                   :func:`topk`                           ``kernels/topk``
 eq. 9     negatives       :func:`sample_negatives`               ``kernels/negatives``
+dropout                   :func:`dropout`                        ``kernels/dropout``
 ========================  =====================================  ==========================
 
 Each folder has the same furniture: ``reference.py`` is the frozen ground truth in plain PyTorch, ``cpu.py`` the CPU
@@ -22,6 +23,7 @@ between the two, and ``__init__.py`` the autograd function and the public one, w
 
 from .bpr import bpr
 from .csr import CSRGraph
+from .dropout import dropout
 from .infonce import infonce
 from .negatives import NegativeTable, negatives_from_bits, random_bits, sample_negatives
 from .node_losses import node_losses
@@ -34,6 +36,7 @@ __all__ = [
     "CSRGraph",
     "NegativeTable",
     "bpr",
+    "dropout",
     "infonce",
     "negatives_from_bits",
     "node_losses",
