@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -78,7 +79,7 @@ class InteractionDataset:
         user_ids: np.ndarray | None = None,
         item_ids: np.ndarray | None = None,
         data: str = REAL,
-        notes: tuple[str, ...] = (),
+        notes: Iterable[str] = (),
     ) -> InteractionDataset:
         """Apply the protocol to raw splits: drop repeated pairs, and held-out pairs of users without training.
 
@@ -140,10 +141,10 @@ class InteractionDataset:
     def fingerprint(self) -> str:
         """Hash of sizes, splits and external ids: equal fingerprints mean rows mean the same users and items."""
         digest = xxhash.xxh3_128()
-        digest.update(np.array([self.num_users, self.num_items], dtype=np.int64))
+        digest.update(np.array([self.num_users, self.num_items], dtype=np.int64).data)
         for split in (self.train, self.valid, self.test):
             for column in (split.users, split.items):
-                digest.update(np.ascontiguousarray(column, dtype=np.int64))
+                digest.update(np.ascontiguousarray(column, dtype=np.int64).data)
         for ids in (self.user_ids, self.item_ids):
             digest.update("\n".join(map(str, ids.tolist())).encode())
         return digest.hexdigest()

@@ -31,7 +31,7 @@ class SplitRule:
     """
 
     how: str = "random"
-    ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    ratios: tuple[float, ...] = (0.8, 0.1, 0.1)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ class SplitRule:
         """
         if len(pairs) == 0:
             return dict.fromkeys(PARTS, pairs)
-        sequence = np.argsort(times, kind="stable") if self.temporal else np.arange(len(pairs))
+        sequence = np.argsort(np.asarray(times), kind="stable") if self.temporal else np.arange(len(pairs))
         keys = pairs.users * (pairs.items.max() + 1) + pairs.items
         _, first = np.unique(keys[sequence], return_index=True)
         sequence = sequence[np.sort(first)]
