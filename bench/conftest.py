@@ -32,6 +32,12 @@ def pytest_configure(config):
     keep_freed_memory()  # as training does; the alternatives gain from it too
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Benchmarks run one at a time in this process, where the tests are shared out."""
+    return 0
+
+
 @pytest.fixture(scope="session")
 def device(request) -> torch.device:
     name = request.config.getoption("--device")

@@ -33,7 +33,7 @@ stage() { # NAME SECONDS COMMAND...: what is done when the time is up is kept, s
     echo "$name: $verdict, $((SECONDS - began)) s; $(tail -n 1 "$log")"
 }
 
-pytest=("$python" -P -m pytest -q -p no:cacheprovider)
+pytest=("$python" -P -m pytest -q -o addopts= -p no:cacheprovider)
 workers=()
 "$python" -c "import xdist" 2>/dev/null && workers=(-n 12)
 stage "whole model" 50 "${pytest[@]}" tests/test_training_step.py tests/models -k "gpu or graph or wait"

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.timing import interleave, synchronised
-from mde_fast.kernels import bpr, infonce, node_losses, normalize_rows, topk
+from mde_fast.kernels import bpr, dropout, infonce, node_losses, normalize_rows, topk
 from mde_fast.kernels.bpr.reference import bpr_reference
 from mde_fast.kernels.infonce.reference import infonce_reference
 from mde_fast.kernels.node_losses.reference import node_losses_reference
@@ -87,6 +87,22 @@ def test_normalize_rows(benchmark, sizes, device, seconds, compiled):
     variants = with_rivals(lambda: normalize_rows(x), lambda: normalize_rows_reference(x, 1.0), compiled)
     variants["F.normalize"] = lambda: F.normalize(x, dim=-1)
     measure(benchmark, variants, [x], device, seconds)
+
+
+def test_dropout(benchmark, sizes, device, seconds, compiled):
+    """F.dropout has a mask of its own and keeps it: its time is compared, its numbers are not."""
+    x, seed = rows(sum(sizes), device), torch.tensor(5, device=device)
+    variants = {"mde_fast": lambda: dropout(x, 0.3, seed), "F.dropout": lambda: F.dropout(x, 0.3)}
+    if compiled:
+        variants["torch.compile"] = torch.compile(lambda: F.dropout(x, 0.3))
+    timings = {
+        "forward_ms": interleave(variants, device, seconds=seconds),
+        "forward_backward_ms": interleave(
+            {name: partial(gradients, run, [x]) for name, run in variants.items()}, device, seconds=seconds
+        ),
+    }
+    record(benchmark, timings, "forward_backward_ms")
+    benchmark.pedantic(synchronised(gradients, device), args=(variants["mde_fast"], [x]), rounds=5)
 
 
 def test_node_losses(benchmark, sizes, device, seconds, compiled):

@@ -11,16 +11,19 @@ eq. 7     contrastive     :func:`infonce`                        ``kernels/infon
 eq. 5, 9, 10  BPR         :func:`bpr`                            ``kernels/bpr``
 ranking                   :func:`topk`                           ``kernels/topk``
 eq. 9     negatives       :func:`sample_negatives`               ``kernels/negatives``
+dropout                   :func:`dropout`                        ``kernels/dropout``
 ========================  =====================================  ==========================
 
 Each folder has the same furniture: ``reference.py`` is the frozen ground truth in plain PyTorch, ``cpu.py`` the CPU
 path, ``triton_kernels.py`` the GPU kernels with their launchers, ``primitives.py`` the registered steps that choose
 between the two, and ``__init__.py`` the autograd function and the public one, which checks its arguments.
-``propagate`` is made of spmm's steps and needs fewer files. :mod:`mde_fast.kernels.dispatch` decides what runs where.
+``propagate`` is made of spmm's steps and needs fewer files. :mod:`mde_fast.kernels.dispatch` decides what runs where;
+``support.py`` and, for kernels, ``triton_support.py`` hold what operators share.
 """
 
 from .bpr import bpr
 from .csr import CSRGraph
+from .dropout import dropout
 from .infonce import infonce
 from .negatives import NegativeTable, negatives_from_bits, random_bits, sample_negatives
 from .node_losses import node_losses
@@ -33,6 +36,7 @@ __all__ = [
     "CSRGraph",
     "NegativeTable",
     "bpr",
+    "dropout",
     "infonce",
     "negatives_from_bits",
     "node_losses",

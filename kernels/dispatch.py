@@ -10,6 +10,7 @@ calls with a backward of our own: the CPU path) or ``triton`` (the GPU kernels; 
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import os
@@ -85,18 +86,18 @@ class Primitive:
         schema: str,
         *,
         cpu: Callable,
-        triton: Callable[[], Callable],
         fake: Callable,
     ):
         """
         Args:
             schema: of the registered operator, ``name(...) -> ...``; its first Tensor argument decides the device.
-            cpu: the implementation in PyTorch calls; it works on every device.
-            triton: returns the Triton launcher; called on first use, so that triton is imported only then.
+            cpu: the implementation in PyTorch calls; it works on every device. Beside its module lies
+                ``triton_kernels`` with the launcher ``<name>_triton``, imported at first use, and triton with it.
             fake: returns empty outputs of the right shape, for tracing.
         """
         self.name = schema.partition("(")[0]
-        self._cpu, self._triton, self._launcher = cpu, triton, None
+        self._cpu = cpu
+        self._launcher: Callable | None = None
         _library.define(schema)
         _library.impl(self.name, self._run, "CompositeExplicitAutograd")
         torch.library.register_fake(f"mde_fast::{self.name}", fake, lib=_library)
@@ -115,7 +116,8 @@ class Primitive:
         if implementation(device) != "triton":
             return self._cpu(*arguments)
         if self._launcher is None:
-            self._launcher = self._triton()
+            kernels = importlib.import_module(".triton_kernels", self._cpu.__module__.rpartition(".")[0])
+            self._launcher = getattr(kernels, f"{self.name}_triton")
         if device.type == "cuda" and device.index != torch.cuda.current_device():
             with torch.cuda.device(device):  # Triton launches on the current device
                 return self._launcher(*arguments)

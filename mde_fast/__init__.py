@@ -16,7 +16,7 @@ _PUBLIC = {
     "resume_run": ".runs.life",
     "accelerate": ".acceleration",
 }
-__all__ = [*_PUBLIC, "__version__"]
+__all__ = [*_PUBLIC, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str):

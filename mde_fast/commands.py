@@ -17,8 +17,8 @@ from .data.reading import first_line
 from .errors import InputError
 from .models import DEFAULT_MODEL, find_model, model_names
 from .options import Option, convert, shown
-from .runs.config import model_of_file, read_options, resolve_key, schema
-from .runs.presets import preset_names
+from .runs.config import Config, make_config, model_of_file, read_options, resolve_key, schema
+from .runs.presets import Preset, find_preset, preset_names
 from .training.memory import is_out_of_memory
 from .training.trainer import TrainingError
 
@@ -94,14 +94,14 @@ def chosen_model(arguments: list[str]) -> str:
     return model
 
 
-def add_config(parser: argparse.ArgumentParser, what: str = "YAML file of options") -> None:
+def add_config(parser: argparse.ArgumentParser) -> None:
     """The flag that names files of options."""
     parser.add_argument(
         "--config",
         metavar="FILE",
         action="append",
         default=[],
-        help=f"{what}, ours or MMRec's; may be repeated, the later wins, and flags win over all",
+        help="YAML file of options, ours or MMRec's; may be repeated, the later wins, and flags win over all",
     )
 
 
@@ -163,6 +163,28 @@ def normalise_flags(arguments: list[str], own: tuple[str, ...], models: Collecti
             flag = "--" + resolve_key(name, models, "command line").name.replace("_", "-")
         spelled.append(flag + equals + value)
     return spelled
+
+
+def parse(
+    parser: argparse.ArgumentParser, arguments: list[str], own: tuple[str, ...], models: tuple[str, ...]
+) -> argparse.Namespace:
+    """Parse a command line that has, beside the command's ``own`` flags, those of files, preset and options."""
+    add_config(parser)
+    add_preset(parser, models[0])
+    add_options(parser, models)
+    return parser.parse_args(normalise_flags(arguments, (*own, "config", "preset", "help"), models))
+
+
+def resolve(given: Given, preset: str | None) -> tuple[Preset, Config]:
+    """All options of a run of the one model that could be given: default < preset < file < flag.
+
+    Args:
+        preset: the name of one, or a file; None for the dataset's own.
+    """
+    (model,) = given.models
+    dataset = given.options.get("dataset", schema(model)["dataset"].default)
+    found = find_preset(dataset, preset, model=model)
+    return found, make_config({**found.options, **given.options, "model": model})
 
 
 def collect_options(parsed: argparse.Namespace, models: tuple[str, ...]) -> Given:

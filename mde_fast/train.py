@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from .commands import (
-    add_config,
-    add_options,
-    add_preset,
-    chosen_model,
-    collect_options,
-    make_parser,
-    normalise_flags,
-    run_command,
-)
+from .commands import chosen_model, collect_options, make_parser, parse, resolve, run_command
 from .errors import InputError
-from .runs.config import make_config, schema
 from .runs.life import resume_run, start_run
-from .runs.presets import find_preset
 from .runs.run import RunFolder
 
 EPILOG = """examples:
-  python -m mde_fast.train --dataset clothing
+  python -m mde_fast.train --dataset clothing --minutes 4
   python -m mde_fast.train --dataset data/my_shop --features image=clip.npy,text=bert.npy --output runs/shop
   python -m mde_fast.train --dataset purchases.csv --split temporal --require-real
   python -m mde_fast.train --resume runs/shop --epochs 200
@@ -28,22 +17,17 @@ An option that is not given has the value of the model's preset for the dataset 
 above. Shown are the options of one model: --model NAME --help shows those of another.
 """
 
-OWN_FLAGS = ("config", "preset", "output", "resume", "help")
-
 
 def main(arguments: list[str]) -> int:
     parser = make_parser(
         "train", "Train a multi-modal recommender and report its test metrics at the best validation epoch.", EPILOG
     )
     parser.usage = "%(prog)s [--dataset NAME] [--output RUN] [option ...]\n       %(prog)s --resume RUN [--epochs N]"
-    add_config(parser)
-    model = _model(arguments)
-    add_preset(parser, model)
     parser.add_argument("--output", metavar="RUN", help="run folder to make (default: runs/DATASET-MODEL-DATE)")
     parser.add_argument("--resume", metavar="RUN", help="continue this run; --epochs may raise its limit")
-    add_options(parser, (model,))
-    parsed = parser.parse_args(normalise_flags(arguments, OWN_FLAGS, (model,)))
-    given = collect_options(parsed, (model,))
+    models = (_model(arguments),)
+    parsed = parse(parser, arguments, ("output", "resume"), models)
+    given = collect_options(parsed, models)
     if parsed.output == "":
         raise InputError("--output: is empty; name the run folder to make, or leave --output out")
     if parsed.resume is not None:
@@ -53,9 +37,7 @@ def main(arguments: list[str]) -> int:
             raise InputError("--preset: a resumed run keeps its options; leave --preset out")
         result = resume_run(parsed.resume, given.options)
     else:
-        dataset = given.options.get("dataset", schema(model)["dataset"].default)
-        preset = find_preset(dataset, parsed.preset, model=model)
-        config = make_config({**preset.options, **given.options, "model": model})
+        preset, config = resolve(given, parsed.preset)
         result = start_run(config, parsed.output, notes=(preset.describe(given.options),))
     return 130 if result["status"] == "interrupted" else 0
 

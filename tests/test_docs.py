@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from mde_fast import kernels
-from mde_fast.kernels import CSRGraph, bpr, infonce, node_losses, normalize_rows, propagate, spmm, topk
+from mde_fast.kernels import CSRGraph, bpr, dropout, infonce, node_losses, normalize_rows, propagate, spmm, topk
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -41,6 +41,7 @@ def test_types_and_autocast():
         "bpr": lambda x: bpr(x, x, *ids)[0],
         "node_losses": lambda x: node_losses(x)[0],
         "normalize_rows": normalize_rows,
+        "dropout": lambda x: dropout(x, 0.3, torch.tensor(1)),
     }
     others = {
         "infonce": lambda x: infonce(x, weight=torch.ones(3, dtype=x.dtype), nodes=torch.arange(3)),
@@ -71,6 +72,7 @@ def test_compiled_whole():
         lambda: bpr(x, x, *ids)[0],
         lambda: node_losses(x)[0],
         lambda: normalize_rows(x),
+        lambda: dropout(x, 0.3, torch.tensor(1)),
         lambda: infonce(x, weight=torch.ones(3), nodes=torch.arange(3)),
         lambda: topk(x[:, 0], x[:, 1], 2)[0],
     ):

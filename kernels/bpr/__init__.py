@@ -16,23 +16,15 @@ FUSIONS = ("concat", "sum")
 
 
 class BprFunction(torch.autograd.Function):
-    """Keeps one number per triple and loss; the backward pass gathers the triples' rows again."""
+    """Keeps one number per triple and loss; the backward pass gathers the triples' rows again.
+
+    Its inputs are those of :class:`mde_fast.kernels.bpr.operands.Operands`.
+    """
 
     @staticmethod
-    def forward(
-        ctx,
-        h_users: Tensor,
-        h_items: Tensor,
-        users: Tensor,
-        positives: Tensor,
-        negatives: Tensor,
-        user_logits: Tensor | None,
-        item_logits: Tensor | None,
-        user_table: Tensor | None,
-        fusion: str,
-    ) -> tuple[Tensor, Tensor]:
-        tensors = h_users, h_items, users, positives, negatives, user_logits, item_logits, user_table
-        losses, regulariser, slopes = bpr_forward(*tensors, fusion)
+    def forward(ctx, *operands) -> tuple[Tensor, Tensor]:
+        *tensors, fusion = operands
+        losses, regulariser, slopes = bpr_forward(*operands)
         ctx.save_for_backward(slopes, *tensors)
         ctx.fusion = fusion
         return losses, regulariser

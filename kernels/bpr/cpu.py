@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..precision import accumulation_dtype
+from ..support import accumulation_dtype
+from .operands import Operands
 
 
 def _gather(table: Tensor, ids: Tensor) -> Tensor:
@@ -46,17 +47,8 @@ def _scaled(weight: Tensor, rows: Tensor) -> Tensor:
     return weight[:, :, None] * rows
 
 
-def bpr_forward_cpu(
-    h_users: Tensor,
-    h_items: Tensor,
-    users: Tensor,
-    positives: Tensor,
-    negatives: Tensor,
-    user_logits: Tensor | None,
-    item_logits: Tensor | None,
-    user_table: Tensor | None,
-    fusion: str,
-) -> tuple[Tensor, Tensor, Tensor]:
+def bpr_forward_cpu(*operands) -> tuple[Tensor, Tensor, Tensor]:
+    h_users, h_items, users, positives, negatives, user_logits, item_logits, user_table, fusion = Operands(*operands)
     batch = users.shape[0]
     user, positive, negative = _gather(h_users, users), _gather(h_items, positives), _gather(h_items, negatives)
     user_weight = _preferences(user_logits, users, user)
@@ -80,19 +72,9 @@ def bpr_forward_cpu(
 
 
 def bpr_backward_cpu(
-    grad_losses: Tensor,
-    grad_regulariser: Tensor,
-    slopes: Tensor,
-    h_users: Tensor,
-    h_items: Tensor,
-    users: Tensor,
-    positives: Tensor,
-    negatives: Tensor,
-    user_logits: Tensor | None,
-    item_logits: Tensor | None,
-    user_table: Tensor | None,
-    fusion: str,
+    grad_losses: Tensor, grad_regulariser: Tensor, slopes: Tensor, *operands
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    h_users, h_items, users, positives, negatives, user_logits, item_logits, user_table, fusion = Operands(*operands)
     items = torch.cat([positives, negatives])
     user, positive, negative = _gather(h_users, users), _gather(h_items, positives), _gather(h_items, negatives)
     user_weight, item_weight = _preferences(user_logits, users, user), _preferences(item_logits, items, user)

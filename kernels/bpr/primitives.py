@@ -5,54 +5,24 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..dispatch import Primitive
-from ..precision import accumulation_dtype
+from ..support import accumulation_dtype
 from .cpu import bpr_backward_cpu, bpr_forward_cpu
+from .operands import Operands
 
 
-def _forward_launcher():
-    from .triton_kernels import bpr_forward_triton
-
-    return bpr_forward_triton
-
-
-def _backward_launcher():
-    from .triton_kernels import bpr_backward_triton
-
-    return bpr_backward_triton
-
-
-def _forward_fake(
-    h_users: Tensor,
-    h_items: Tensor,
-    users: Tensor,
-    positives: Tensor,
-    negatives: Tensor,
-    user_logits: Tensor | None,
-    item_logits: Tensor | None,
-    user_table: Tensor | None,
-    fusion: str,
-) -> tuple[Tensor, Tensor, Tensor]:
-    losses = h_users.shape[1] + 1
-    slopes = h_users.new_empty(users.shape[0], losses, dtype=accumulation_dtype(h_users.dtype))
+def _forward_fake(*operands) -> tuple[Tensor, Tensor, Tensor]:
+    given = Operands(*operands)
+    h_users, losses = given.h_users, given.h_users.shape[1] + 1
+    slopes = h_users.new_empty(given.users.shape[0], losses, dtype=accumulation_dtype(h_users.dtype))
     return h_users.new_empty(losses), h_users.new_empty(()), slopes
 
 
 def _backward_fake(
-    grad_losses: Tensor,
-    grad_regulariser: Tensor,
-    slopes: Tensor,
-    h_users: Tensor,
-    h_items: Tensor,
-    users: Tensor,
-    positives: Tensor,
-    negatives: Tensor,
-    user_logits: Tensor | None,
-    item_logits: Tensor | None,
-    user_table: Tensor | None,
-    fusion: str,
+    grad_losses: Tensor, grad_regulariser: Tensor, slopes: Tensor, *operands
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    tables = h_users, h_items, user_logits, item_logits, user_table
-    return tuple(h_users.new_empty(0) if table is None else table.new_empty(table.shape) for table in tables)
+    given = Operands(*operands)
+    tables = given.h_users, given.h_items, given.user_logits, given.item_logits, given.user_table
+    return tuple(given.h_users.new_empty(0) if table is None else table.new_empty(table.shape) for table in tables)
 
 
 _ARGUMENTS = (
@@ -65,7 +35,6 @@ _ARGUMENTS = (
 bpr_forward = Primitive(
     f"bpr_forward({_ARGUMENTS}) -> (Tensor, Tensor, Tensor)",
     cpu=bpr_forward_cpu,
-    triton=_forward_launcher,
     fake=_forward_fake,
 )
 
@@ -74,6 +43,5 @@ bpr_backward = Primitive(
     f"bpr_backward(Tensor grad_losses, Tensor grad_regulariser, Tensor slopes, {_ARGUMENTS}) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     cpu=bpr_backward_cpu,
-    triton=_backward_launcher,
     fake=_backward_fake,
 )

@@ -13,8 +13,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..precision import accumulation_dtype
-from ..spmm.triton_kernels import accumulator
+from ..support import accumulation_dtype
+from ..triton_support import accumulator
+from .operands import Operands
 
 # Most rows are in one or two triples of a batch; a popular item in 500 becomes 125 pieces, added up side by side.
 PIECE = 4
@@ -368,17 +369,8 @@ def piece_sizes(modalities: int, width: int) -> dict[str, int]:
     return {"BLOCK_S": 16, "BLOCK_W": block_w, "BLOCK_M": triton.next_power_of_2(modalities), "num_warps": 4}
 
 
-def bpr_forward_triton(
-    h_users: Tensor,
-    h_items: Tensor,
-    users: Tensor,
-    positives: Tensor,
-    negatives: Tensor,
-    user_logits: Tensor | None,
-    item_logits: Tensor | None,
-    user_table: Tensor | None,
-    fusion: str,
-) -> tuple[Tensor, Tensor, Tensor]:
+def bpr_forward_triton(*operands) -> tuple[Tensor, Tensor, Tensor]:
+    h_users, h_items, users, positives, negatives, user_logits, item_logits, user_table, fusion = Operands(*operands)
     batch, (_, modalities, width) = users.numel(), h_users.shape
     losses, regulariser = h_users.new_empty(modalities + 1), h_users.new_empty(())
     acc = accumulation_dtype(h_users.dtype)
@@ -427,19 +419,9 @@ def bpr_forward_triton(
 
 
 def bpr_backward_triton(
-    grad_losses: Tensor,
-    grad_regulariser: Tensor,
-    slopes: Tensor,
-    h_users: Tensor,
-    h_items: Tensor,
-    users: Tensor,
-    positives: Tensor,
-    negatives: Tensor,
-    user_logits: Tensor | None,
-    item_logits: Tensor | None,
-    user_table: Tensor | None,
-    fusion: str,
+    grad_losses: Tensor, grad_regulariser: Tensor, slopes: Tensor, *operands
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    h_users, h_items, users, positives, negatives, user_logits, item_logits, user_table, fusion = Operands(*operands)
     h_users, h_items = h_users.contiguous(), h_items.contiguous()
     triples = users.contiguous(), positives.contiguous(), negatives.contiguous()
     upstream = slopes, grad_losses.contiguous(), grad_regulariser

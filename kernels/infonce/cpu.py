@@ -7,7 +7,7 @@ from itertools import combinations, permutations
 import torch
 from torch import Tensor
 
-from ..precision import accumulation_dtype
+from ..support import accumulation_dtype
 
 ROWS_PER_BLOCK = 512
 

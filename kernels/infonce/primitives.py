@@ -5,20 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..dispatch import Primitive
-from ..precision import accumulation_dtype
+from ..support import accumulation_dtype
 from .cpu import infonce_backward_cpu, infonce_forward_cpu
-
-
-def _forward_launcher():
-    from .triton_kernels import infonce_forward_triton
-
-    return infonce_forward_triton
-
-
-def _backward_launcher():
-    from .triton_kernels import infonce_backward_triton
-
-    return infonce_backward_triton
 
 
 def _forward_fake(unit: Tensor, weight: Tensor, nodes: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -42,7 +30,6 @@ def _backward_fake(
 infonce_forward = Primitive(
     "infonce_forward(Tensor unit, Tensor weight, Tensor nodes, float temperature) -> (Tensor, Tensor, Tensor)",
     cpu=infonce_forward_cpu,
-    triton=_forward_launcher,
     fake=_forward_fake,
 )
 
@@ -51,6 +38,5 @@ infonce_backward = Primitive(
     "infonce_backward(Tensor grad, Tensor unit, Tensor weight, Tensor nodes, Tensor logsumexp, float temperature) "
     "-> Tensor",
     cpu=infonce_backward_cpu,
-    triton=_backward_launcher,
     fake=_backward_fake,
 )

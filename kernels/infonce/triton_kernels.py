@@ -11,8 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..precision import accumulation_dtype
-from ..spmm.triton_kernels import accumulator
+from ..support import accumulation_dtype
+from ..triton_support import accumulator
 
 
 @triton.jit

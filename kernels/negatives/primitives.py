@@ -8,12 +8,6 @@ from ..dispatch import Primitive
 from .cpu import draw_negatives_cpu
 
 
-def _draw_negatives_launcher():
-    from .triton_kernels import draw_negatives_triton
-
-    return draw_negatives_triton
-
-
 def _draw_negatives_fake(candidates, rowptr, keys, users, bits):
     return torch.empty_like(users)
 
@@ -22,6 +16,5 @@ def _draw_negatives_fake(candidates, rowptr, keys, users, bits):
 draw_negatives = Primitive(
     "draw_negatives(Tensor candidates, Tensor rowptr, Tensor keys, Tensor users, Tensor bits) -> Tensor",
     cpu=draw_negatives_cpu,
-    triton=_draw_negatives_launcher,
     fake=_draw_negatives_fake,
 )

@@ -12,6 +12,7 @@ from itertools import combinations, permutations
 import torch
 from torch import Tensor
 
+from ..support import accumulation_dtype
 from .forms import COSINE_EPS, needs_cosines, needs_distances
 from .weights import difference_weight
 
@@ -22,7 +23,7 @@ def node_losses_forward_cpu(
     num_nodes, modalities, _ = h.shape
     pairs = list(combinations(range(modalities), 2))
     count = max(num_nodes, 1)
-    exact = torch.promote_types(h.dtype, torch.float32)
+    exact = accumulation_dtype(h.dtype)
     w_dif = difference_weight(
         num_nodes, preference_logits=preference_logits, free_logits=free_logits, detach=True, like=h
     ).to(exact)

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..dispatch import Primitive
+from ..support import accumulation_dtype
 from .cpu import node_losses_backward_cpu, node_losses_forward_cpu
 from .forms import needs_cosines, needs_distances
-
-
-def _forward_launcher():
-    from .triton_kernels import node_losses_forward_triton
-
-    return node_losses_forward_triton
-
-
-def _backward_launcher():
-    from .triton_kernels import node_losses_backward_triton
-
-    return node_losses_backward_triton
 
 
 def _forward_fake(h, preference_logits, free_logits, mda, msa):
     num_nodes, modalities, _ = h.shape
     pairs = modalities * (modalities - 1) // 2
-    exact = torch.promote_types(h.dtype, torch.float32)
+    exact = accumulation_dtype(h.dtype)
     return (
         h.new_empty(()),
         h.new_empty(()),
@@ -60,7 +47,6 @@ node_losses_forward = Primitive(
     "node_losses_forward(Tensor h, Tensor? preference_logits, Tensor? free_logits, str mda, str msa) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     cpu=node_losses_forward_cpu,
-    triton=_forward_launcher,
     fake=_forward_fake,
 )
 
@@ -70,6 +56,5 @@ node_losses_backward = Primitive(
     "Tensor w_dif, Tensor norms, Tensor cosines, Tensor distances, Tensor pair_norms, str mda, str msa) "
     "-> (Tensor, Tensor)",
     cpu=node_losses_backward_cpu,
-    triton=_backward_launcher,
     fake=_backward_fake,
 )

@@ -12,7 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..spmm.triton_kernels import accumulator
+from ..support import accumulation_dtype
+from ..triton_support import accumulator
 from .forms import COSINE_EPS, needs_cosines, needs_distances
 
 
@@ -293,7 +294,7 @@ def node_losses_forward_triton(
     num_nodes, modalities, width = h.shape
     pairs = modalities * (modalities - 1) // 2
     cosines, distances = needs_cosines(mda, msa), needs_distances(mda)
-    exact = torch.promote_types(h.dtype, torch.float32)
+    exact = accumulation_dtype(h.dtype)
 
     def empty(*shape: int, dtype: torch.dtype = exact) -> Tensor:
         return torch.empty(shape, dtype=dtype, device=h.device)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..support import accumulation_dtype
+
 NORM_EPS = 1e-12  # the smallest norm that is divided by, as in torch.nn.functional.normalize
 
 
 def normalize_rows_forward_cpu(x: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    exact = torch.promote_types(x.dtype, torch.float32)
+    exact = accumulation_dtype(x.dtype)
     norm = torch.linalg.vector_norm(x, dim=-1, dtype=exact).clamp_min_(NORM_EPS)
     return torch.mul(x, (scale / norm).unsqueeze(-1), out=x.new_empty(x.shape)), norm
 

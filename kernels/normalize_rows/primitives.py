@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..dispatch import Primitive
+from ..support import accumulation_dtype
 from .cpu import normalize_rows_backward_cpu, normalize_rows_forward_cpu
 
 
-def _forward_launcher():
-    from .triton_kernels import normalize_rows_forward_triton
-
-    return normalize_rows_forward_triton
-
-
-def _backward_launcher():
-    from .triton_kernels import normalize_rows_backward_triton
-
-    return normalize_rows_backward_triton
-
-
 def _forward_fake(x, scale):
-    return x.new_empty(x.shape), x.new_empty(x.shape[:-1], dtype=torch.promote_types(x.dtype, torch.float32))
+    return x.new_empty(x.shape), x.new_empty(x.shape[:-1], dtype=accumulation_dtype(x.dtype))
 
 
 def _backward_fake(grad, out, norm, scale):
@@ -32,7 +19,6 @@ def _backward_fake(grad, out, norm, scale):
 normalize_rows_forward = Primitive(
     "normalize_rows_forward(Tensor x, float scale) -> (Tensor, Tensor)",
     cpu=normalize_rows_forward_cpu,
-    triton=_forward_launcher,
     fake=_forward_fake,
 )
 
@@ -40,6 +26,5 @@ normalize_rows_forward = Primitive(
 normalize_rows_backward = Primitive(
     "normalize_rows_backward(Tensor grad, Tensor out, Tensor norm, float scale) -> Tensor",
     cpu=normalize_rows_backward_cpu,
-    triton=_backward_launcher,
     fake=_backward_fake,
 )

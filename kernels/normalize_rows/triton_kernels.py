@@ -7,7 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..spmm.triton_kernels import accumulator
+from ..support import accumulation_dtype
+from ..triton_support import accumulator
 from .cpu import NORM_EPS
 
 
@@ -83,7 +84,7 @@ def normalize_rows_forward_triton(x: Tensor, scale: float) -> tuple[Tensor, Tens
     x = x.contiguous()
     width, sizes = x.shape[-1], launch_sizes(x.shape[-1], x.dtype)
     out = torch.empty_like(x)
-    norm = torch.empty(x.shape[:-1], dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
+    norm = torch.empty(x.shape[:-1], dtype=accumulation_dtype(x.dtype), device=x.device)
     num_rows = norm.numel()
     if num_rows:
         normalize_rows_forward_kernel[(triton.cdiv(num_rows, sizes["BLOCK_R"]),)](

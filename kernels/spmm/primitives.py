@@ -56,18 +56,6 @@ def edges_of(graph: CSRGraph, dtype: torch.dtype, *, degree_scaled: bool = False
     return Edges(graph.rowptr, graph.columns, values, scale, graph.constant, *pieces)
 
 
-def _row_sum_launcher():
-    from .triton_kernels import row_sum_triton
-
-    return row_sum_triton
-
-
-def _edge_dot_launcher():
-    from .triton_kernels import edge_dot_triton
-
-    return edge_dot_triton
-
-
 def _row_sum_fake(rowptr, columns, values, scale, constant, pieces, splits, num_slots, x, residual, out_scale):
     return x.new_empty(rowptr.shape[0] - 1, x.shape[1])
 
@@ -81,7 +69,6 @@ row_sum = Primitive(
     "row_sum(Tensor rowptr, Tensor columns, Tensor? values, Tensor? scale, float constant, Tensor? pieces, "
     "Tensor? splits, int num_slots, Tensor x, Tensor? residual, float out_scale) -> Tensor",
     cpu=row_sum_cpu,
-    triton=_row_sum_launcher,
     fake=_row_sum_fake,
 )
 
@@ -89,6 +76,5 @@ row_sum = Primitive(
 edge_dot = Primitive(
     "edge_dot(Tensor rowptr, Tensor columns, Tensor? pieces, Tensor left, Tensor right) -> Tensor",
     cpu=edge_dot_cpu,
-    triton=_edge_dot_launcher,
     fake=_edge_dot_fake,
 )

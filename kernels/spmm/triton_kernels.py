@@ -7,9 +7,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..precision import accumulation_dtype
+from ..support import accumulation_dtype
+from ..triton_support import accumulator
 
-CONSTANT, STORED, DEGREE_SCALED = 0, 1, 2  # where an edge's value comes from
+# Where an edge's value comes from.
+CONSTANT, STORED, DEGREE_SCALED = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 
 
 @triton.jit
@@ -47,18 +49,18 @@ def row_sum_kernel(
         neighbours = tl.load(
             x_ptr + columns[:, None] * D + dims[None, :], mask=exists[:, None] & in_row[None, :], other=0.0
         ).to(ACC)
-        if VALUES == 0:
+        if VALUES == CONSTANT:
             total += neighbours
         else:
-            if VALUES == 1:
+            if VALUES == STORED:
                 weight = tl.load(values_ptr + edges, mask=exists, other=0.0).to(ACC)
             else:
                 weight = tl.load(scale_ptr + columns, mask=exists, other=0.0).to(ACC)
             total += weight[:, None] * neighbours
     result = tl.sum(total, axis=0)
-    if VALUES == 0:
+    if VALUES == CONSTANT:
         result *= tl.full((), constant, dtype=ACC)
-    if VALUES == 2:
+    if VALUES == DEGREE_SCALED:
         result *= tl.load(scale_ptr + row).to(ACC)
 
     if slot >= 0:
@@ -145,11 +147,6 @@ def launch_sizes(width: int) -> dict[str, int]:
     """
     block_d = min(128, triton.next_power_of_2(width))
     return {"BLOCK_E": min(32, max(8, 1024 // block_d)), "BLOCK_D": block_d, "num_warps": 1}
-
-
-def accumulator(dtype: torch.dtype) -> tl.dtype:
-    """:func:`accumulation_dtype` as kernels name it."""
-    return tl.float64 if accumulation_dtype(dtype) == torch.float64 else tl.float32
 
 
 def row_sum_triton(

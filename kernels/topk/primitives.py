@@ -8,18 +8,6 @@ from ..dispatch import Primitive
 from .cpu import mask_seen_cpu, select_cpu
 
 
-def _mask_seen_launcher():
-    from .triton_kernels import mask_seen_triton
-
-    return mask_seen_triton
-
-
-def _select_launcher():
-    from .triton_kernels import select_triton
-
-    return select_triton
-
-
 def _mask_seen_fake(scores, users, rowptr, columns):
     return None
 
@@ -32,7 +20,6 @@ def _select_fake(scores, k):
 mask_seen = Primitive(
     "mask_seen(Tensor(a!) scores, Tensor users, Tensor rowptr, Tensor columns) -> ()",
     cpu=mask_seen_cpu,
-    triton=_mask_seen_launcher,
     fake=_mask_seen_fake,
 )
 
@@ -40,6 +27,5 @@ mask_seen = Primitive(
 select = Primitive(
     "select(Tensor scores, int k) -> (Tensor, Tensor)",
     cpu=select_cpu,
-    triton=_select_launcher,
     fake=_select_fake,
 )

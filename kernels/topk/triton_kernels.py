@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..spmm.triton_kernels import accumulator
+from ..triton_support import accumulator
 
 
 @triton.jit

@@ -66,9 +66,9 @@ class Acceleration:
         self._originals: weakref.WeakKeyDictionary[nn.Module, type] = weakref.WeakKeyDictionary()
         self._watched: dict[type, type] = {}
         self._accelerated: weakref.WeakValueDictionary[int, SparseMatrix] = weakref.WeakValueDictionary()
-        self._tuples: dict[str, tuple[tuple, tuple]] = {}
+        self._tuples: dict[str, tuple[object, tuple]] = {}
         self._left: dict[str, str] = {}
-        self._times: dict[str, tuple[float, float]] = {}
+        self._times: dict[str, tuple[float, ...]] = {}
         for module in model.modules():
             owner = getattr(type(module), "_mde_fast_owner", lambda: None)()
             if owner is not None and module in owner._originals:  # a copy of an accelerated module is nobody's
@@ -229,7 +229,7 @@ class Acceleration:
         return replace_within(value, lambda item, _: item.plain if isinstance(item, SparseMatrix) else item, path)
 
 
-def _milliseconds(runs: Sequence[Callable[[], None]], device: torch.device, seconds: float) -> tuple[float, ...]:
+def _milliseconds(runs: tuple[Callable[[], None], ...], device: torch.device, seconds: float) -> tuple[float, ...]:
     """Median of each, taking turns so that a machine's moods meet all alike; two warm-up calls are not counted."""
 
     def once(run: Callable[[], None]) -> float:

@@ -44,7 +44,7 @@ def _equal(graph: CSRGraph, other: CSRGraph) -> bool:
         graph.shape == other.shape
         and torch.equal(graph.rowptr, other.rowptr)
         and torch.equal(graph.columns, other.columns)
-        and (graph.values is None or torch.equal(graph.values, other.values))
+        and (graph.values is None or (other.values is not None and torch.equal(graph.values, other.values)))
     )
 
 
@@ -103,10 +103,11 @@ class MatrixGraphs:
                 return pair, flipped
             self._origin = None
         versions, values = _versions(self.matrix), _values(self.matrix)
-        changed = versions != self._versions or (values.device.type == "cpu" and not torch.equal(values, self._values))
+        on_cpu, before = values.device.type == "cpu", self._values
+        changed = versions != self._versions or (on_cpu and (before is None or not torch.equal(values, before)))
         if self._pair is None or changed:
             self._pair, self._versions = GraphPair(_graph_of(self.matrix)), versions
-            self._values = values.clone() if values.device.type == "cpu" else None
+            self._values = values.clone() if on_cpu else None
         return self._pair, self.matrix.layout == torch.sparse_csc
 
     def product(self, x: Tensor) -> Tensor:
@@ -151,9 +152,9 @@ def _versions(matrix: Tensor) -> tuple[int, ...]:
 def _graph_of(matrix: Tensor) -> CSRGraph:
     """The graph of a matrix, of its transpose for compressed columns; values are shared where the order is the same."""
     first, second, values = (part.detach() for part in _parts(matrix))
-    shape = tuple(matrix.shape)
+    rows, columns = matrix.shape
     if matrix.layout == torch.sparse_coo:
-        return CSRGraph.from_edges(first, second, shape, values)
-    index = torch.int32 if values.numel() < 2**31 and max(shape) < 2**31 else torch.int64
-    shape = shape if matrix.layout == torch.sparse_csr else shape[::-1]
+        return CSRGraph.from_edges(first, second, (rows, columns), values)
+    index = torch.int32 if values.numel() < 2**31 and max(rows, columns) < 2**31 else torch.int64
+    shape = (rows, columns) if matrix.layout == torch.sparse_csr else (columns, rows)
     return CSRGraph(first.to(index), second.to(index), shape, values)

@@ -18,7 +18,8 @@ _PRODUCTS = frozenset(
     + (torch.mv, torch.Tensor.mv)
 )
 _SUMS_WITH_PRODUCTS = frozenset((torch.sparse.addmm, torch.addmm, torch.Tensor.addmm))
-_TRANSPOSES = frozenset((torch.t, torch.Tensor.t, torch.Tensor.T.__get__, torch.Tensor.mT.__get__))
+_GET_T, _GET_MT = (vars(torch._C.TensorBase)[name].__get__ for name in ("T", "mT"))
+_TRANSPOSES = frozenset((torch.t, torch.Tensor.t, _GET_T, _GET_MT))
 _SWAPS = frozenset((torch.transpose, torch.Tensor.transpose))
 
 # Names of functions that return the matrix itself, equal or converted; what they return is accelerated too.
@@ -53,6 +54,11 @@ class SparseMatrix(torch.Tensor):
     shapes, indices, values, conversions, changes in place and errors are PyTorch's own. Copies are accelerated,
     pickles are plain.
     """
+
+    plain: Tensor
+    label: str
+    record: Record
+    graphs: MatrixGraphs
 
     @staticmethod
     def __new__(cls, plain: Tensor, label: str, record: Record, graphs: MatrixGraphs | None = None) -> SparseMatrix:
@@ -140,7 +146,7 @@ def _product(function, arguments: tuple, keywords: dict) -> tuple[Tensor | None,
     if function in _SUMS_WITH_PRODUCTS:
         if len(arguments) != 3 or not keywords.keys() <= {"alpha", "beta"}:
             return None, "unusual arguments"
-        addend, *arguments = arguments
+        addend, arguments = arguments[0], arguments[1:]
         scales = keywords
     elif len(arguments) != 2 or keywords:
         return None, "unusual arguments"

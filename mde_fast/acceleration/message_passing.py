@@ -6,6 +6,7 @@ import sys
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from .matrix import DTYPES
 from .record import Record
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}  # of a layer's output, relative RMS: sums in another order
+Layer = Any  # a MessagePassing of PyTorch Geometric, which need not be installed
 _HOOKS = ("propagate", "message", "aggregate", "message_and_aggregate")
 
 
@@ -78,14 +80,15 @@ class Operators:
 
 
 def fast_forward(
-    original: type, operators: Operators, record: Record, label_of: Callable[[nn.Module], str]
+    original: type[Any], operators: Operators, record: Record, label_of: Callable[[nn.Module], str]
 ) -> Callable:
     """A ``forward`` for a layer's watched class."""
 
     def forward(self, *arguments, **keywords):
         call = _Call.of(self, arguments, keywords)
-        reason = call if isinstance(call, str) else None
-        if reason is None:
+        if isinstance(call, str):
+            reason = call
+        else:
             operator = operators.find(_settings(self, original, call.x), call.structure)
             reason = operator.refused
             if operator.pair is not None:
@@ -110,14 +113,14 @@ class _Call:
     structure: tuple[Tensor, ...]
 
     @classmethod
-    def of(cls, layer: nn.Module, arguments: tuple, keywords: dict) -> _Call | str:
+    def of(cls, layer: Layer, arguments: tuple, keywords: dict) -> _Call | str:
         """The call's tensors, or why it is left to the layer."""
         names = ("x", "edge_index", "edge_weight")
         if len(arguments) > len(names) or not keywords.keys() <= set(names[len(arguments) :]):
             return "unusual arguments"
-        given = dict(zip(names, arguments)) | keywords
-        x, structure = given.get("x"), [given.get("edge_index")]
-        if given.get("edge_weight") is not None:
+        given: dict[str, Any] = {**dict.fromkeys(names), **dict(zip(names, arguments)), **keywords}
+        x, structure = given["x"], [given["edge_index"]]
+        if given["edge_weight"] is not None:
             structure.append(given["edge_weight"])
         if not all(type(tensor) in (Tensor, nn.Parameter) for tensor in (x, *structure)):
             return "arguments that are not plain tensors"
@@ -136,7 +139,7 @@ class _Call:
         return cls(x, tuple(structure))
 
 
-def _settings(layer: nn.Module, original: type, x: Tensor) -> tuple:
+def _settings(layer: Layer, original: type, x: Tensor) -> tuple:
     """What else decides A. Layers of PyTorch Geometric share theirs; of others little is known."""
     own = ("normalize", "improved", "add_self_loops", "flow", "node_dim", "aggr")
     shared = original.__module__.startswith("torch_geometric.")
@@ -144,19 +147,19 @@ def _settings(layer: nn.Module, original: type, x: Tensor) -> tuple:
     return original, x.shape[0], x.dtype, x.device, settings
 
 
-def _transform(layer: nn.Module, x: Tensor) -> Tensor:
+def _transform(layer: Layer, x: Tensor) -> Tensor:
     return layer.lin(x) if _is_gcn(layer) else x
 
 
-def _finish(layer: nn.Module, out: Tensor) -> Tensor:
+def _finish(layer: Layer, out: Tensor) -> Tensor:
     return out + layer.bias if _is_gcn(layer) and layer.bias is not None else out
 
 
-def _is_gcn(layer: nn.Module) -> bool:
+def _is_gcn(layer: Layer) -> bool:
     return isinstance(layer, sys.modules["torch_geometric.nn.conv"].GCNConv)
 
 
-def _derive(layer: nn.Module, original: type, operator: _Operator, x: Tensor, arguments, keywords) -> Tensor:
+def _derive(layer: Layer, original: type[Any], operator: _Operator, x: Tensor, arguments, keywords) -> Tensor:
     """Run the layer itself once more, read A off its messages, and keep A if A x is what the layer returned."""
     steps = {}
 
@@ -174,8 +177,10 @@ def _derive(layer: nn.Module, original: type, operator: _Operator, x: Tensor, ar
         for handle in handles:
             handle.remove()
     with torch.no_grad():
-        weights, operator.refused = _weights(layer, steps)
-        if operator.refused is None:
+        weights = _weights(steps)
+        if isinstance(weights, str):
+            operator.refused = weights
+        else:
             source, target = steps["edge_index"] if layer.flow == "source_to_target" else steps["edge_index"].flip(0)
             pair = GraphPair(CSRGraph.from_edges(target, source, (len(x), len(x)), weights.to(x.dtype)))
             ours = _finish(layer, product(pair, _transform(layer, x.detach())))
@@ -187,12 +192,12 @@ def _derive(layer: nn.Module, original: type, operator: _Operator, x: Tensor, ar
     return out
 
 
-def _weights(layer: nn.Module, steps: dict) -> tuple[Tensor | None, str | None]:
+def _weights(steps: dict) -> Tensor | str:
     """(edges,) A's values, or why the messages are not the neighbours' rows times a number."""
     messages, x_j = steps.get("messages"), steps.get("x_j")
     if not isinstance(messages, Tensor) or not isinstance(x_j, Tensor) or messages.shape != x_j.shape:
-        return None, "messages that are not the neighbours' rows"
+        return "messages that are not the neighbours' rows"
     if steps["edge_weight"] is not None and steps["edge_weight"].shape == x_j.shape[:1]:
-        return steps["edge_weight"].detach(), None  # whether the layer uses them so is checked on its output
+        return steps["edge_weight"].detach()  # whether the layer uses them so is checked on its output
     squares = x_j.double().square().sum(1)
-    return torch.where(squares > 0, (messages.double() * x_j.double()).sum(1) / squares, 0.0), None
+    return torch.where(squares > 0, (messages.double() * x_j.double()).sum(1) / squares, 0.0)

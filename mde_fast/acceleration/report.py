@@ -20,7 +20,7 @@ class Replaced:
 
     name: str
     kind: str
-    shape: tuple[int, int] | None
+    shape: tuple[int, ...] | None
     edges: int | None
     symmetric: bool | None
     products: int
@@ -30,7 +30,7 @@ class Replaced:
     @property
     def gain(self) -> float | None:
         """How many times faster than PyTorch, or None where it was not measured."""
-        return None if self.ours_ms is None else self.torch_ms / self.ours_ms
+        return None if self.torch_ms is None or self.ours_ms is None else self.torch_ms / self.ours_ms
 
     def __str__(self) -> str:
         size = "" if self.shape is None else f" {self.shape[0]:,} x {self.shape[1]:,}, {self.edges:,} edges"

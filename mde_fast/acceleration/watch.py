@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import copyreg
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -41,7 +42,7 @@ def replace_within(value, replace: Callable, path: str):
     return value
 
 
-def attributes(module: nn.Module) -> dict[str, object]:
+def attributes(module: nn.Module) -> dict[str, Any]:
     """A module's buffers and plain attributes by name."""
     own = {name: value for name, value in module.__dict__.items() if name not in _OF_EVERY_MODULE}
     return own | {name: buffer for name, buffer in module._buffers.items() if buffer is not None}
@@ -52,12 +53,13 @@ def put(module: nn.Module, name: str, value) -> None:
     (module._buffers if name in module._buffers else module.__dict__)[name] = value
 
 
-def watched_class(original: type, seen: Callable, methods: dict[str, Callable]) -> type:
+def watched_class(original: Any, seen: Callable, methods: dict[str, Callable]) -> type:
     """A class derived from a module's that hands what is assigned to its attributes to ``seen(module, name, value)``.
 
     It has the original's name. Deep copies are of the watched class, pickles of the original.
 
     Args:
+        original: the module's class.
         seen: returns what is to be kept in place of the value.
         methods: further methods, which may call the original's.
     """
@@ -78,8 +80,8 @@ def watched_class(original: type, seen: Callable, methods: dict[str, Callable]) 
 
     def reduce(self, protocol):
         rebuild, arguments, *rest = original.__reduce_ex__(self, protocol)
-        if rebuild is copyreg.__newobj__:  # which insists on the object's own class
-            return copyreg._reconstructor, (original, object, None), *rest
+        if rebuild is copyreg.__newobj__:  # pyright: ignore  # it insists on the object's own class
+            return copyreg._reconstructor, (original, object, None), *rest  # pyright: ignore
         return rebuild, tuple(original if argument is watched else argument for argument in arguments), *rest
 
     body = {"__setattr__": set_attribute, "register_buffer": register_buffer, "__reduce_ex__": reduce}

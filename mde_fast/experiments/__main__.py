@@ -9,16 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..commands import (
-    Given,
-    add_config,
-    add_options,
-    add_preset,
-    collect_options,
-    make_parser,
-    normalise_flags,
-    run_command,
-)
+from ..commands import Given, collect_options, make_parser, parse, run_command
 from ..data.options import DataOptions
 from ..errors import InputError
 from ..files import exclusive
@@ -38,7 +29,7 @@ from .running import Training, train
 logger = logging.getLogger("mde_fast")
 
 SEEDS = "999,1000,1001"
-OWN_FLAGS = ("seeds", "jobs", "output", "config", "preset", "report-only", "help")
+OWN_FLAGS = ("seeds", "jobs", "output", "report-only")
 EPILOG = """experiments:
   table1      LightGCN, a DRAGON-like setting and MDE (the paper's Table I, the rows that can be trained here)
   table2      MDE without MDA, without MSA, without NLT, and whole (Table II)
@@ -69,8 +60,7 @@ def main(arguments: list[str]) -> int:
     parser = make_parser("experiments", "Train what the paper compares, over several seeds, and report it.", EPILOG)
     parser.usage = "%(prog)s EXPERIMENT [EXPERIMENT ...] [--dataset NAME] [--jobs N] [option ...]"
     _add_flags(parser)
-    add_options(parser, models)
-    parsed = parser.parse_args(normalise_flags(arguments, OWN_FLAGS, models))
+    parsed = parse(parser, arguments, OWN_FLAGS, models)
     experiments = list(dict.fromkeys(parsed.experiments))
     seeds = _seeds(parsed.seeds)
     if parsed.jobs < 1:
@@ -120,8 +110,6 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         help="runs side by side, each a process with its share of the CPU threads; a GPU is shared (default: 1)",
     )
     parser.add_argument("--output", metavar="DIR", help="reports, and runs in DIR/runs (default: experiments/DATASET)")
-    add_config(parser)
-    add_preset(parser, ROWS[REFERENCE].model)
     parser.add_argument("--report-only", action="store_true", help="train nothing, report what is there")
 
 

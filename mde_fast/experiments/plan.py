@@ -105,9 +105,13 @@ def plan_runs(experiments: Iterable[str], layers: Layers, seeds: Sequence[int], 
 
 
 def _as_it_was_begun(run: PlannedRun, layers: Layers) -> PlannedRun:
-    """A run that 0.1.0 began goes on as it was: there the preset of another model than MDE won over flags."""
+    """A run that 0.1.0 began goes on as it was: there the preset of another model than MDE won over flags.
+
+    Flags of the row did not exist there, so that what they ask for now is to be what it was begun with.
+    """
     if not run.begun or run.config.model == DEFAULT_MODEL or not is_older(run.path / "config.yaml", "0.2.0"):
         return run
     stored = RunFolder.open(run.path).config().values()
-    kept = {name: stored[name] for name in layers.preset_of(run.config.model).options}
+    asked = layers.of_row.get(run.row, {})
+    kept = {name: stored[name] for name in layers.preset_of(run.config.model).options if name not in asked}
     return replace(run, config=with_options(run.config, **kept))

@@ -106,8 +106,9 @@ def refused_options(experiments: Iterable[str]) -> dict[str, str]:
 
 
 def row_models(experiments: Iterable[str]) -> tuple[str, ...]:
-    """The models that some experiments train, each once."""
-    return tuple(dict.fromkeys(ROWS[row].model for name in experiments for row in EXPERIMENTS[name].rows))
+    """The models that some experiments train, each once: the reference's first, whose presets can be named."""
+    rows = [row for name in experiments for row in EXPERIMENTS[name].rows]
+    return tuple(dict.fromkeys(ROWS[row].model for row in sorted(rows, key=lambda row: row != REFERENCE)))
 
 
 @dataclass(frozen=True)

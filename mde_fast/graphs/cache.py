@@ -13,6 +13,8 @@ import xxhash
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from ..errors import InputError
+from ..files.places import user_cache
 from ..kernels import CSRGraph
 
 logger = logging.getLogger("mde_fast.graphs")
@@ -21,8 +23,15 @@ FORMAT = "1"  # part of every key: raise it when a builder's result changes
 
 
 def default_cache_dir() -> Path:
-    """``$XDG_CACHE_HOME/mde_fast``, usually ``~/.cache/mde_fast``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mde_fast"
+    """``$XDG_CACHE_HOME/mde_fast``, usually ``~/.cache/mde_fast``.
+
+    Raises:
+        InputError: no home folder is known.
+    """
+    folder = user_cache()
+    if folder is None:
+        raise InputError("no home folder is known for the cache of graphs; give --cache-dir FOLDER, or none")
+    return folder
 
 
 class GraphCache:
@@ -73,7 +82,8 @@ class GraphCache:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
             os.replace(temporary, path)
         except (SafetensorError, OSError) as error:
-            temporary.unlink(missing_ok=True) if self.folder.is_dir() else None
+            if os.path.isdir(self.folder):  # which raises nothing where not even looking is allowed
+                temporary.unlink(missing_ok=True)
             logger.warning("graph not cached in %s (%s)", self.folder, error)
         return tensors
 

@@ -19,8 +19,8 @@ FEATURE_DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bf
 class FeatureTower(nn.Module):
     """Linear(F, hidden) - LeakyReLU(0.01) - Linear(hidden, D), or one Linear(F, D) for ``projection="linear"``.
 
-    The features are frozen. They are stored in ``precision``, and the tower computes in it; parameters and result are
-    float32.
+    The tower computes in ``precision``; parameters and result are float32. Features are frozen and stored in it too,
+    unless they are trained.
     """
 
     features: Tensor
@@ -34,6 +34,7 @@ class FeatureTower(nn.Module):
         hidden: int,
         precision: str,
         generator: torch.Generator,
+        trained: bool = False,
     ):
         """
         Args:
@@ -43,9 +44,14 @@ class FeatureTower(nn.Module):
             hidden: width between the two layers of ``mlp``.
             precision: one of FEATURE_DTYPES.
             generator: of the initial parameters.
+            trained: the features are parameters themselves, and learn.
         """
         super().__init__()
-        self.register_buffer("features", features.to(FEATURE_DTYPES[precision]), persistent=False)
+        self.trained_in_bf16 = trained and precision == "bf16"
+        if trained:
+            self.features = nn.Parameter(features.float().clone())
+        else:
+            self.register_buffer("features", features.to(FEATURE_DTYPES[precision]), persistent=False)
         self.linear = _TF32Linear.apply if precision == "tf32" else F.linear
         self.first = linear(features.shape[1], hidden if projection == "mlp" else dim, generator)
         self.second = linear(hidden, dim, generator) if projection == "mlp" else None
@@ -55,9 +61,10 @@ class FeatureTower(nn.Module):
                 # direction, and so whose gradient, is undefined.
                 nn.init.xavier_normal_(layer.weight, generator=generator)
 
-    def forward(self) -> Tensor:
-        """(I, D) float32."""
-        out = self._layer(self.features, self.first)
+    def forward(self, items: Tensor | None = None) -> Tensor:
+        """(I, D) float32, or (B, D) of the items (B,) alone."""
+        features = self.features if items is None else F.embedding(items, self.features)
+        out = self._layer(features.bfloat16() if self.trained_in_bf16 else features, self.first)
         if self.second is not None:
             # In place: only the result is needed to go back, and it is as large as half of H.
             out = self._layer(F.leaky_relu(out, NEGATIVE_SLOPE, inplace=True), self.second)

@@ -40,7 +40,9 @@ def convert(option: Option, value: Any, origin: str) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value as people write it."""
+    """A value as people write it, and as :func:`convert` reads it."""
+    if isinstance(value, dict):
+        return ",".join(f"{key}={entry}" for key, entry in value.items())
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

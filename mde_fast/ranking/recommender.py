@@ -82,9 +82,8 @@ class Recommender:
         rows = self._rows(self._item_rows, items, "item")
         _require_positive(k)
         unit = torch.nn.functional.normalize(self.item_vectors, dim=1)
-        itself = CSRGraph(
-            torch.arange(len(self.item_ids) + 1), torch.arange(len(self.item_ids)), (len(self.item_ids),) * 2
-        )
+        count = len(self.item_ids)
+        itself = CSRGraph(torch.arange(count + 1), torch.arange(count), (count, count))
         return self._named(*topk(unit, unit, k, users=rows, seen=itself))
 
     def user_id(self, user: Any) -> Any:

@@ -14,19 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..commands import (
-    add_config,
-    add_options,
-    add_preset,
-    chosen_model,
-    collect_options,
-    make_parser,
-    normalise_flags,
-    run_command,
-)
+from ..commands import chosen_model, collect_options, make_parser, parse, resolve, run_command
 from ..errors import InputError
-from ..runs.config import make_config, schema
-from ..runs.presets import find_preset
 
 logger = logging.getLogger("mde_fast.search")
 
@@ -49,10 +38,7 @@ The same command goes on with a search, also after Ctrl-C, kill -9 or --timeout,
 example once for each GPU (--device cuda:1).
 """
 
-OWN_FLAGS = (
-    *("config", "preset", "output", "space", "print-space", "trials", "timeout", "jobs", "sampler-seed", "pruner"),
-    "worker",
-)
+OWN_FLAGS = (*("output", "space", "print-space", "trials", "timeout", "jobs", "sampler-seed", "pruner", "worker"),)
 
 
 def main(arguments: list[str]) -> int:
@@ -61,9 +47,7 @@ def main(arguments: list[str]) -> int:
     if parsed.print_space:  # nothing else goes where the file goes
         logging.getLogger("mde_fast").setLevel(logging.WARNING)
     given = collect_options(parsed, (model,))
-    dataset = given.options.get("dataset", schema(model)["dataset"].default)
-    preset = find_preset(dataset, parsed.preset, model=model)
-    config = make_config({**preset.options, **given.options, "model": model})
+    preset, config = resolve(given, parsed.preset)
     if config.training.minutes is not None:
         raise InputError("minutes: a trial is trained to its end; --timeout says how long the search may take")
     if importlib.util.find_spec("optuna") is None:
@@ -136,8 +120,6 @@ def _sigterm_like_ctrl_c() -> Iterator[None]:
 def _parse(arguments: list[str], model: str) -> argparse.Namespace:
     parser = make_parser("search", DESCRIPTION, EPILOG)
     parser.usage = "%(prog)s [--dataset NAME] [--trials N] [--space FILE] [option ...]"
-    add_config(parser, "YAML file of options, fixed in all trials")
-    add_preset(parser, model)
     parser.add_argument("--output", metavar="DIR", help="folder of the search (default: search/DATASET)")
     parser.add_argument(
         "--space",
@@ -166,8 +148,7 @@ def _parse(arguments: list[str], model: str) -> argparse.Namespace:
     )
     parser.add_argument("--sampler-seed", metavar="N", type=_seed, default=0, help="of the proposals (default: 0)")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)  # one of the processes of --jobs
-    add_options(parser, (model,))
-    return parser.parse_args(normalise_flags(arguments, (*OWN_FLAGS, "help"), (model,)))
+    return parse(parser, arguments, OWN_FLAGS, (model,))
 
 
 def _whole_number(text: str) -> int:

@@ -110,7 +110,8 @@ class Study:
                 self._require_same(stored, settings)
 
     def _require_same(self, stored: dict[str, dict[str, Any]], settings: dict[str, dict[str, Any]]) -> None:
-        defaults = {name: option.default for name, option in schema(self.model).items()}
+        # What neither was fixed nor searched then is an option that is younger.
+        defaults = {name: entry.default for name, entry in schema(self.model).items() if name not in stored[SPACE]}
         for section, then in stored.items():
             now = settings[section]
             if section == SPACE:  # an option more or less is another space

@@ -48,7 +48,7 @@ def test_undo(name):
     """The very same objects come back, and train as ever."""
     data = dataset()
     plain, fast = _make(name, data, torch.float64), _make(name, data, torch.float64)
-    before = {path: value for path, value in _sparse(fast)}
+    before = dict(_sparse(fast))
     assert before
     acceleration = accelerate(fast, min_edges=0)
     assert all(type(value) is not torch.Tensor for _, value in _sparse(fast)) and type(fast) is not MODELS[name]

@@ -121,7 +121,7 @@ def test_what_only_rows_and_experiments_set():
 
 
 def test_the_models_of_experiments():
-    assert row_models(["table1"]) == ("lightgcn", "mde") and row_models(["table2", "figure2"]) == ("mde",)
+    assert row_models(["table1"]) == ("mde", "lightgcn") and row_models(["table2", "figure2"]) == ("mde",)
     assert set(row_models(EXPERIMENTS)) == set(model_names())
 
 

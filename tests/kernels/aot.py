@@ -1,21 +1,22 @@
 """Compiles kernels to machine code for GPUs that are not there, and counts what they use.
 
 A test process without a GPU runs kernels in Triton's interpreter, where nothing is compiled; so the work is done in a
-process of its own, started at the first request and kept for the next ones.
+process of its own, started at the first request and kept for the next ones. A test asks for its own kernels alone, so
+that test processes side by side share the compilations of a session as they share its tests.
 """
 
 from __future__ import annotations
 
 import atexit
-import importlib
+import importlib.util
 import multiprocessing
 import os
 import re
 import subprocess
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import pytest
@@ -55,13 +56,27 @@ class Compiled:
         registers: of a thread; None for gfx942.
         spills: a thread keeps something in local memory.
         shared: bytes of shared memory of a program.
-        wide_loads: instructions that load 16 bytes from global memory; 0 for gfx942.
+        cubin, ptx: the machine code and what it was made from; empty for gfx942.
     """
 
     registers: int | None
     spills: bool
     shared: int
-    wide_loads: int
+    cubin: bytes = field(default=b"", repr=False)
+    ptx: str = field(default="", repr=False)
+
+    @cached_property
+    def wide_loads(self) -> int:
+        """Instructions that load 16 bytes from global memory, plain and straight to shared memory; 0 for gfx942.
+
+        Disassembled where a test asks, for that takes nearly as long as to compile. They are counted in the PTX for a
+        GPU that the disassembler does not know.
+        """
+        instructions = _cuda_tool("nvdisasm", self.cubin, "-c", "-ndf") if self.cubin else ""
+        if instructions is not None:
+            return len(re.findall(r"\bLDG(?:STS)?\.\S*\b128\b", instructions))
+        straight = re.findall(r"\bld\.global\S*\.(?:v4\.[bfus]32|v2\.[bfus]64)", self.ptx)
+        return len(straight) + len(re.findall(r"\bcp\.async\.c[ag]\S*[^;]*, (?:0x10|16)\b", self.ptx))
 
 
 def compile_ahead(
@@ -73,7 +88,7 @@ def compile_ahead(
     num_warps: int = 4,
     num_stages: int = 3,
 ) -> Compiled:
-    """Compile one kernel. Several are quicker together: :func:`compile_many`."""
+    """Compile one kernel."""
     return compile_many([Request(kernel, signature, constexprs, target, num_warps, num_stages)])[0]
 
 
@@ -107,6 +122,7 @@ def _without_interpreter() -> None:
     os.environ.pop("TRITON_INTERPRET", None)
     # Its present default, said aloud because triton 3.9 warns about leaving it open.
     os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
+    os.environ["TRITON_DISABLE_LINE_INFO"] = "1"  # for debuggers; the instructions are the same without
 
 
 def _compile(request: Request) -> Compiled:
@@ -134,12 +150,8 @@ def _compile(request: Request) -> Compiled:
         # Triton's own exceptions do not survive the way back to the test.
         raise RuntimeError(f"{request}: {type(error).__name__}: {error}") from None
     if not is_nvidia:
-        return Compiled(registers=None, spills=False, shared=compiled.metadata.shared, wide_loads=0)
-    with tempfile.TemporaryDirectory() as folder:
-        cubin = Path(folder, "kernel.cubin")
-        cubin.write_bytes(compiled.asm["cubin"])
-        usage = _cuda_tool("cuobjdump", "-res-usage", cubin)
-        instructions = _cuda_tool("nvdisasm", cubin)
+        return Compiled(registers=None, spills=False, shared=compiled.metadata.shared)
+    usage = _cuda_tool("cuobjdump", compiled.asm["cubin"], "-res-usage")
     if usage is None:
         raise RuntimeError(f"{request}: cuobjdump does not read it")
     used = {name: int(count) for name, count in re.findall(r"\b(REG|STACK|LOCAL):(\d+)", usage)}
@@ -147,22 +159,16 @@ def _compile(request: Request) -> Compiled:
         registers=used["REG"],
         spills=used["STACK"] + used["LOCAL"] > 0,
         shared=compiled.metadata.shared,
-        wide_loads=_wide_loads(instructions, compiled.asm["ptx"]),
+        cubin=compiled.asm["cubin"],
+        ptx=compiled.asm["ptx"],
     )
 
 
-def _cuda_tool(name: str, *arguments) -> str | None:
-    """What one of the CUDA programs that triton brings along prints; None where it fails."""
-    import triton
-
-    program = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / name
-    result = subprocess.run([program, *arguments], capture_output=True, text=True)
+def _cuda_tool(name: str, cubin: bytes, *options) -> str | None:
+    """What one of the CUDA programs that triton brings along prints about a kernel; None where it fails."""
+    folder = Path(importlib.util.find_spec("triton").origin).parent / "backends" / "nvidia" / "bin"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        result = subprocess.run([folder / name, *options, file.name], capture_output=True, text=True)
     return result.stdout if result.returncode == 0 else None
-
-
-def _wide_loads(instructions: str | None, ptx: str) -> int:
-    """16-byte loads, plain and straight to shared memory; from PTX for a GPU that the disassembler does not know."""
-    if instructions is not None:
-        return len(re.findall(r"\bLDG(?:STS)?\.\S*\b128\b", instructions))
-    straight = re.findall(r"\bld\.global\S*\.(?:v4\.[bfus]32|v2\.[bfus]64)", ptx)
-    return len(straight) + len(re.findall(r"\bcp\.async\.c[ag]\S*[^;]*, (?:0x10|16)\b", ptx))

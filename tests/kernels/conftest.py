@@ -9,6 +9,11 @@ from support import IMPLEMENTATIONS
 # The interpreter runs a kernel's programs one by one in Python: cases above this many numbers are left to real devices.
 INTERPRETER_LIMIT = 4000
 
+if os.environ.get("TRITON_INTERPRET") == "1" and "triton" in IMPLEMENTATIONS:
+    from interpreter import patch_language_once_a_launch
+
+    patch_language_once_a_launch()
+
 
 @pytest.fixture(params=IMPLEMENTATIONS)
 def implementation(request) -> str:

@@ -90,7 +90,8 @@ def test_width_one(implementation, device):
 @pytest.mark.parametrize("batch", (0, 1, 2, 1300))
 def test_batches(implementation, device, affordable, all_threads, batch, dtype):
     affordable(batch * batch)
-    check(implementation, *_case(device, batch, width=16, dtype=dtype))
+    # Of one row the loss is 0, the difference of two equal scores, of which rounding may be left.
+    check(implementation, *_case(device, batch, width=16, dtype=dtype), floor=1.0 if batch == 1 else 1e-6)
 
 
 @pytest.mark.parametrize("width", (16, 80))
@@ -209,7 +210,7 @@ def _request(kernel, target, dtype, modalities, width):
 def test_machine_code(case):
     """Nothing spilled, room for three programs of four warps on a multiprocessor, and 16 bytes a load."""
     pytest.importorskip("triton")
-    compiled = dict(zip(AHEAD, compile_many([_request(*each) for each in AHEAD])))[case]
+    (compiled,) = compile_many([_request(*case)])
     assert compiled.shared <= 48 * 1024
     if case[1] in NVIDIA:
         assert not compiled.spills and compiled.registers <= 168

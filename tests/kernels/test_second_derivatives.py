@@ -4,7 +4,7 @@ import pytest
 import torch
 from support import GRAPHS, SYMMETRIC_GRAPHS, assert_close, forced, random, random_ids
 
-from mde_fast.kernels import bpr, infonce, node_losses, normalize_rows, propagate, spmm
+from mde_fast.kernels import bpr, dropout, infonce, node_losses, normalize_rows, propagate, spmm
 
 
 def _bpr(users, items, user_logits, item_logits):
@@ -21,6 +21,7 @@ OPERATORS = {
         ((6, 2), (13,)),
     ),
     "normalize_rows": (normalize_rows, ((4, 3),)),
+    "dropout": (lambda x: dropout(x, 0.3, torch.tensor(1, device=x.device)).square(), ((4, 3),)),
     "node_losses": (lambda h, logits: node_losses(h, free_logits=logits), ((4, 2, 3), (4,))),
     "infonce": (
         lambda h, weight: infonce(h, weight=weight, nodes=torch.arange(4, device=h.device)),

@@ -266,8 +266,7 @@ def _machine_code_requests():
 def test_machine_code(kernel, dtype, target):
     """Nothing spilled, and a multiprocessor full of programs before registers or shared memory run out."""
     pytest.importorskip("triton")
-    requests = dict(_machine_code_requests())
-    compiled = dict(zip(requests, compile_many(list(requests.values()))))[kernel, target, dtype]
+    (compiled,) = compile_many([dict(_machine_code_requests())[kernel, target, dtype]])
     if target in NVIDIA:
         assert not compiled.spills and compiled.shared <= 8192
         assert compiled.registers <= (32 if kernel == "mask_seen" else 112)

@@ -170,20 +170,15 @@ class ModelContract:
     def test_a_stopped_training_goes_on_as_if_it_had_not_been(self, tmp_path):
         whole = self.trained(tmp_path / "whole")
         for step in (1, STEPS, STEPS + 2):
-            folder = tmp_path / f"stopped-{step}"
-            trainer = self.trainer(folder)
+            trainer = self.trainer(tmp_path / f"stopped-{step}")
             do_at_step(trainer, step, lambda trainer=trainer: setattr(trainer, "interrupted", True))
             trainer.fit()
-            again = self.trainer(folder)
-            again.restore()
-            again.fit()
-            assert_same_training(whole, again)
+            assert_same_training(whole, self.gone_on(tmp_path / f"stopped-{step}"))
 
     def test_a_killed_training_goes_on_from_its_last_checkpoint(self, tmp_path):
         whole = self.trained(tmp_path / "whole")
         for step in (2, STEPS + 1, 2 * STEPS + 3):
-            folder = tmp_path / f"killed-{step}"
-            trainer = self.trainer(folder)
+            trainer = self.trainer(tmp_path / f"killed-{step}")
 
             def kill():
                 raise Stopped
@@ -191,10 +186,14 @@ class ModelContract:
             do_at_step(trainer, step, kill)
             with pytest.raises(Stopped):
                 trainer.fit()
-            again = self.trainer(folder)
-            again.restore()
-            again.fit()
-            assert_same_training(whole, again)
+            assert_same_training(whole, self.gone_on(tmp_path / f"killed-{step}"))
+
+    def gone_on(self, folder: Path) -> Trainer:
+        """A training taken up again from what lies in its folder."""
+        trainer = self.trainer(folder)
+        trainer.restore()
+        trainer.fit()
+        return trainer
 
     def test_what_was_saved_ranks_the_same(self, tmp_path):
         trainer = self.trained(tmp_path)

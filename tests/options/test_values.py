@@ -85,9 +85,9 @@ def test_values_of_another_type_are_refused(kind, written, said):
     assert_refused(lambda: convert(of_type(kind), written, "mine.yaml"), f"mine.yaml: it={written}: {said}")
 
 
-@pytest.mark.parametrize("value", [(0.1, 0.9), (), 3, 0.5, True, "a b"])
+@pytest.mark.parametrize("value", [(0.1, 0.9), (), 3, 0.5, True, "a b", {"image": "a.npy", "text": "b=c.npy"}, {}])
 def test_a_value_as_it_is_shown_is_read_back(value):
-    kind = FLOATS if isinstance(value, tuple) else type(value)
+    kind = {tuple: FLOATS, dict: NAMES}.get(type(value), type(value))
     assert convert(of_type(kind), shown(value), "") == value
 
 

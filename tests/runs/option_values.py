@@ -6,15 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mde_fast.commands import (
-    Given,
-    add_config,
-    add_options,
-    chosen_model,
-    collect_options,
-    make_parser,
-    normalise_flags,
-)
+from mde_fast.commands import Given, chosen_model, collect_options, make_parser, parse, resolve
 from mde_fast.models import model_names
 from mde_fast.runs.config import Config, make_config, schema
 
@@ -109,15 +101,11 @@ def spellings(model: str, name: str) -> list[str]:
 def given_by(*arguments: str, paths: Iterable[Path] = ()) -> tuple[str, Given]:
     """The model of a command line with these ``--config`` files, and what it was told, as every command finds out."""
     typed = [*arguments, *(f"--config={path}" for path in paths)]
-    model = chosen_model(typed)
-    parser = make_parser("test", "Tests options.")
-    add_config(parser)
-    add_options(parser, (model,))
-    parsed = parser.parse_args(normalise_flags(typed, ("config", "help"), (model,)))
-    return model, collect_options(parsed, (model,))
+    models = (chosen_model(typed),)
+    return models[0], collect_options(parse(make_parser("test", "Tests options."), typed, (), models), models)
 
 
 def from_flags(*arguments: str, paths: Iterable[Path] = ()) -> Config:
-    """The configuration of such a command line."""
-    model, given = given_by(*arguments, paths=paths)
-    return make_config({**given.options, "model": model})
+    """The configuration of such a command line, without a preset."""
+    _, given = given_by(*arguments, paths=paths)
+    return resolve(given, "none")[1]

@@ -16,7 +16,8 @@ from mde_fast.data import stand_in
 from mde_fast.data.stand_in import StandInSize
 from mde_fast.files.lock import exclusive
 from mde_fast.models.mde import MDE
-from mde_fast.runs.config import OPTIONS
+from mde_fast.options import difference
+from mde_fast.runs.config import schema
 from mde_fast.runs.run import RunFolder
 
 ABLATION = ("without-mda", "without-msa", "without-nlt", "mde")
@@ -49,15 +50,17 @@ def run_of(row: str, seed: int = 999) -> Path:
     return OUTPUT / "runs" / f"{row}-seed{seed}"
 
 
+def options_of(row: str, seed: int = 999) -> dict:
+    """All options of the run of a row."""
+    return RunFolder.open(run_of(row, seed)).config().values()
+
+
 def test_every_row_is_trained_with_its_own_options(ablation):
     changed = {"without-mda": ("mda_weight", 0.0), "without-msa": ("msa_weight", 0.0), "without-nlt": ("nlt", "none")}
-    whole = RunFolder.open(run_of("mde")).config()
+    whole = options_of("mde")
     for row in ABLATION:
         for seed in (999, 1000):
-            config = RunFolder.open(run_of(row, seed)).config()
-            differing = {
-                name: getattr(config, name) for name in OPTIONS if getattr(config, name) != getattr(whole, name)
-            }
+            differing = {change.name: change.now for change in difference(whole, options_of(row, seed))}
             assert differing.pop("seed", 999) == seed
             assert list(differing.items()) == ([changed[row]] if row in changed else [])
 
@@ -114,7 +117,7 @@ def test_experiments_share_runs(ablation, experiments):
     outcome = experiments("precision", "table2", "--seeds", "999,1000,1001")
     assert outcome.status == 0 and "15 runs: 8 finished already, 7 to train" in outcome.out
     assert rows_of("precision")["mde"]["mean"] == rows_of("table2")["mde"]["mean"]
-    assert RunFolder.open(run_of("mde-bf16")).config().precision == "bf16"
+    assert options_of("mde-bf16")["precision"] == "bf16"
     test = rows_of("precision")["mde-bf16"]["against_reference"]["recall@20"]
     ours = [rows_of("precision")[row]["mean"]["recall@20"] for row in ("mde-bf16", "mde")]
     assert test["percent"] == pytest.approx(100 * (ours[0] / ours[1] - 1))
@@ -127,13 +130,17 @@ def test_figure_2(experiments):
     assert "![Recall@5 by preference](figure2.png)" in (OUTPUT / "figure2.md").read_text()
     assert b64encode((OUTPUT / "figure2.png").read_bytes()).decode() in (OUTPUT / "figure2.html").read_text()
     assert len(rows_of("figure2")) == 11 and document("figure2")["modalities"] == ["image", "text"]
-    assert RunFolder.open(run_of("fixed-0.3")).config().nlt == "fixed:0.3"
+    assert options_of("fixed-0.3")["nlt"] == "fixed:0.3"
 
 
 def test_table_1(experiments):
     assert experiments("table1", "--seeds", 999).status == 0
     assert metrics(run_of("lightgcn"))["model"] == "lightgcn"
-    assert RunFolder.open(run_of("dragon-like")).config().fusion_nodes == "users"
+    assert options_of("dragon-like")["fusion_nodes"] == "users"
+    assert set(options_of("lightgcn")) == set(schema("lightgcn")), "its own options and no other's"
+    text = (OUTPUT / "table1.md").read_text()
+    assert "No preset: options that are not given have their defaults." in text
+    assert "Preset default of lightgcn: reg_weight 0.0001; given otherwise: learning_rate." in text
 
 
 def test_a_model_without_features_does_not_make_stand_in_features_real(experiments, shop):
@@ -205,6 +212,9 @@ def test_other_options_are_refused_before_anything_is_trained(ablation, experime
     before = files(OUTPUT)
     outcome = experiments("table2", "--seeds", "998,999", "--mda-weight", 0.5, "--lr", 0.02)
     refused(outcome, run_of("mde"), "mda_weight 0.01 (now 0.5)", "learning_rate 0.01 (now 0.02)", "--output")
+    refused(outcome, "go on with --mde.mda-weight 0.01 --mde.learning-rate 0.01")
+    outcome = experiments("table2", "--seeds", 999, "--topk", 7)
+    refused(outcome, "topk [5, 10, 20, 50] (now [7]); go on with --topk 5,10,20,50")
     refused(experiments("table2", "--seeds", 999, "--epochs", 1), run_of("mde"), "2 epochs", "--epochs 1")
     assert files(OUTPUT) == before
 
@@ -285,6 +295,24 @@ def test_one_command_at_a_time(experiments, refused):
         (["table9"], ["table9", "table1"]),
         (["table2", "--seed", "3"], ["--seed", "--seeds"]),
         (["table2", "--model", "mde"], ["--model", "leave it out"]),
+        (["table2", "--minutes", "5"], ["--minutes: every run is trained to its end", "the same command goes on"]),
+        (["table2", "--without-mda.mda-weight", "1"], ["--without-mda.mda-weight: is what makes it that row"]),
+        (["table2", "--without-mda.a=1"], ["--without-mda.a: is what makes it that row; leave it out"]),
+        (["figure2", "--fixed-0.3.nlt", "free"], ["--fixed-0.3.nlt: is what makes it that row"]),
+        (["figure2", "--mde.nlt", "free"], ["--mde.nlt: figure2 is about this option and sets it"]),
+        (["precision", "--mde.precision=bf16"], ["--mde.precision: precision is about this option"]),
+        (["table2", "--mde.seed", "3"], ["--mde.seed: every row is trained once for each of --seeds"]),
+        (["table2", "--mde.model", "lightgcn"], ["--mde.model: every row says which model it is"]),
+        (["table2", "--mde.minutes", "5"], ["--mde.minutes: every run is trained to its end"]),
+        (["table1", "--lightgcn.dataset", "baby"], ["all rows are compared on the same data", "give --dataset"]),
+        (["table2", "--mde.valid-metric=ndcg@5"], ["by the same metric; give --valid-metric"]),
+        (["table1", "--lightgcn.mda-weight", "1"], ["--lightgcn.mda-weight: mda-weight is an option of mde, not of"]),
+        (["table2", "--mde.learning-rat", "1"], ["--mde.learning-rat: unknown option", "did you mean learning_rate?"]),
+        (["table2", "--mde.learning-rate", "fast"], ["--mde.learning-rate: learning_rate=fast: needs a number"]),
+        (["table2", "--mde.learning-rate", "0"], ["learning_rate: 0.0 must be greater than 0"]),
+        (["table2", "--mde.learning-rate"], ["--mde.learning-rate: needs a value"]),
+        (["table2", "--lightgcn.lr", "1"], ["--lightgcn.lr: no row of table2; choose mde, without-mda"]),
+        (["table2", "--mdee.lr", "1"], ["--mdee.lr: there is no row mdee; choose from mde, without-mda"]),
         (["figure2", "--nlt", "free"], ["--nlt", "figure2"]),
         (["table2", "precision", "--precision", "bf16"], ["--precision", "leave it out"]),
         (["table2", "--seeds", "1,x"], ["--seeds", "seed=x: needs a whole number"]),
@@ -307,7 +335,84 @@ def test_a_file_of_options_is_quoted(experiments, refused):
     assert experiments("precision", "--seeds", 999, "--config", "best.yaml").status == 0
     text = (OUTPUT / "precision.md").read_text()
     assert 'Settings from best.yaml: mda_weight 0.2. It says: "Found by a search: 40 trials."' in text
-    assert RunFolder.open(run_of("mde")).config().mda_weight == 0.2
+    assert options_of("mde")["mda_weight"] == 0.2
+
+
+def test_a_flag_reaches_all_rows_whose_model_has_the_option(experiments):
+    flags = ["--learning-rate", 0.02, "--msa-weight", 0.3, "--reg-weight", 0.01]
+    outcome = experiments("table1", "--seeds", 999, "--epochs", 1, *flags)
+    assert outcome.status == 0, outcome.err
+    rows = {row: options_of(row) for row in ("lightgcn", "dragon-like", "mde")}
+    assert [rows[row]["learning_rate"] for row in rows] == [0.02] * 3
+    assert [rows[row]["reg_weight"] for row in rows] == [0.01] * 3, "also where LightGCN's preset says otherwise"
+    assert [rows[row].get("msa_weight") for row in rows] == [None, 0.0, 0.3], "a DRAGON-like row has none by nature"
+
+
+def test_a_flag_of_a_row_reaches_that_row_alone(experiments):
+    outcome = experiments("table1", "--seeds", 999, "--epochs", 1, "--mde.learning-rate", 0.03, "--lightgcn.n_layers=1")
+    assert outcome.status == 0, outcome.err
+    rows = {row: options_of(row) for row in ("lightgcn", "dragon-like", "mde")}
+    assert [rows[row]["learning_rate"] for row in rows] == [0.01, 0.01, 0.03], "over the flag for all rows"
+    assert [rows[row]["n_layers"] for row in rows] == [1, 2, 2]
+    text = (OUTPUT / "table1.md").read_text()
+    assert "Given for one row alone: mde: learning_rate 0.03; lightgcn: n_layers 1." in text
+
+
+def test_a_flag_of_a_row_whose_name_has_a_dot(experiments):
+    outcome = experiments("figure2", "--seeds", 999, "--epochs", 1, "--fixed-0.3.reg-weight", 0.5)
+    assert outcome.status == 0, outcome.err
+    assert (options_of("fixed-0.3")["reg_weight"], options_of("fixed-0.4")["reg_weight"]) == (0.5, 0.001)
+
+
+def test_preset_file_flag_and_flag_of_the_row(command, shop):
+    """The later wins; a preset that was named is MDE's, LightGCN has its own."""
+    Path("preset.yaml").write_text("lr: 0.1\nlambda: 0.1\nmsa_weight: 0.1\nuser_k: 5\nminutes: 1\nseed: 3\n")
+    Path("file.yaml").write_text("lambda: 0.2\nmsa_weight: 0.2\nuser_k: 6\n")
+    flags = [flag for flag in FLAGS if "learning-rate" not in flag and "preset" not in flag]
+    layers = ["--preset=preset.yaml", "--config=file.yaml", "--user-k=7", "--msa-weight=0.3", "--mde.user-k=8"]
+    outcome = command("experiments", "table1", *flags, *layers, "--seeds=999", "--epochs=1")
+    assert outcome.status == 0, outcome.err
+    names = ("learning_rate", "reg_weight", "msa_weight", "user_k", "knn_k", "minutes", "seed")
+    seen = {row: [options_of(row).get(name) for name in names] for row in ("mde", "dragon-like", "lightgcn")}
+    assert seen == {
+        "mde": [0.1, 0.2, 0.3, 8, 10, None, 999],
+        "dragon-like": [0.1, 0.2, 0.0, 7, 10, None, 999],
+        "lightgcn": [0.001, 0.2, None, None, None, None, 999],
+    }
+    text = (OUTPUT / "table1.md").read_text()
+    assert "Preset preset.yaml of mde: learning_rate 0.1; given otherwise: reg_weight, msa_weight, user_k." in text
+    assert "Settings from file.yaml: reg_weight 0.2." in text
+
+
+def test_an_option_of_a_model_that_is_not_trained_is_refused(experiments, refused):
+    Path("theirs.yaml").write_text("model: lightgcn\nfrobnicate: 1\n")
+    refused(experiments("table2", "--config", "theirs.yaml"), "theirs.yaml: unknown option frobnicate")
+    Path("theirs.yaml").write_text("model: lightgcn\nreg_weight: 0.1\n")
+    refused(experiments("table2", "--preset", "theirs.yaml"), "theirs.yaml is of the model lightgcn, not of mde")
+    assert not Path("experiments").exists()
+
+
+def test_what_a_file_may_not_set_is_passed_over_with_a_line(experiments):
+    Path("best.yaml").write_text("seed: 5\nminutes: 3\nmodel: mde\nprecision: bf16\nreg_weight: 0.1\n")
+    outcome = experiments("precision", "--seeds", 999, "--epochs", 1, "--config", "best.yaml")
+    assert outcome.status == 0, outcome.err
+    for name in ("seed", "minutes", "model", "precision"):
+        assert f"best.yaml: {name} is passed over: " in outcome.out
+    seen = options_of("mde")
+    assert (seen["seed"], seen["minutes"], seen["precision"], seen["reg_weight"]) == (999, None, "fp32", 0.1)
+
+
+def test_runs_of_0_1_0_go_on_but_not_with_what_a_flag_of_the_row_changes(experiments, refused):
+    """There LightGCN's preset won over flags for all rows, so that those are not asked of its runs."""
+    old = Path(__file__).parents[1] / "old_runs"
+    shutil.rmtree("data")
+    for name in ("data", "experiments"):
+        shutil.copytree(old / name, name)
+    flags = ["table1", "--seeds", 999, "--output=experiments", "--report-only", "--cache-dir=none", "--data-dir=data"]
+    outcome = experiments(*flags)
+    assert outcome.status == 0, outcome.err
+    said = ("learning_rate 0.001 (now 0.02); go on with --lightgcn.learning-rate 0.001",)
+    refused(experiments(*flags, "--lightgcn.learning-rate", 0.02), "experiments/runs/lightgcn-seed999", *said)
 
 
 def test_stand_in_data_are_called_so(experiments, shop, monkeypatch):

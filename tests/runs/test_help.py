@@ -60,6 +60,7 @@ def test_experiments_have_the_options_of_all_their_rows(help_of):
         for option in schema(model):
             assert f" --{option.replace('_', '-')} " in text
     assert "--ROW.OPTION holds for one row alone" in text
+    assert "options found for mde on a dataset" in text, "LightGCN's rows keep their own preset"
 
 
 def test_choices_and_defaults(help_of):

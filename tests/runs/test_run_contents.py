@@ -101,8 +101,8 @@ def test_the_log_is_as_complete_when_python_starts_the_run(finished):
 
 def test_an_epoch_has_one_line_with_loss_metric_and_times(training, shop):
     out = training("--output", "run", "--epochs", 3).out
-    pattern = r"epoch +(\d+)  loss (\d+\.\d{4})  valid recall@20 ([01]\.\d{4}) [ *]  \d+\.\d s \+ \d+\.\d s evaluation, "
-    pattern += r"(?:\d+ s left|\d+ s to \d+ s left|nothing left)"
+    pattern = r"epoch +(\d+)  loss (\d+\.\d{4})  valid recall@20 ([01]\.\d{4}) [ *]  \d+\.\d s \+ \d+\.\d s evaluation"
+    pattern += r", (?:\d+ s left|\d+ s to \d+ s left|nothing left)"
     lines = re.findall(f"(?m)^{pattern}$", out)
     rows = epoch_rows(Path("run"))
     expected = [(str(row["epoch"]), f"{row['loss']:.4f}", f"{row['valid']['recall@20']:.4f}") for row in rows]

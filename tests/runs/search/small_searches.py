@@ -14,6 +14,7 @@ PRESET = "learning_rate: 0.01\nmsa_weight: 0.02\n"
 EPOCHS = 3  # of a trial
 FIXED = {**{name: value for name, value in OPTIONS.items() if name != "learning_rate"}, "epochs": EPOCHS}
 FLAGS = [f"--{name.replace('_', '-')}={value}" for name, value in FIXED.items()]
+LIGHTGCN_FLAGS = ["--model=lightgcn", *(flag for flag in FLAGS if "projection" not in flag)]
 FOLDER = Path("search/shop")
 
 

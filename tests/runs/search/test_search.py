@@ -11,16 +11,17 @@ import optuna
 import pytest
 import torch
 import yaml
+from mmrec_settings import LIGHTGCN, OVERALL, dataset
 from small_runs import epoch_rows, files, metrics, write_shop
-from small_searches import EPOCHS, FIXED, FLAGS, FOLDER, report_of, trials_of
+from small_searches import EPOCHS, FIXED, FLAGS, FOLDER, LIGHTGCN_FLAGS, SPACE, report_of, trials_of
 
 from mde_fast.data import stand_in
 from mde_fast.data.stand_in import StandInSize
+from mde_fast.files import Checkpoints
 from mde_fast.models.mde import MDE
 from mde_fast.ranking.evaluator import Evaluator
-from mde_fast.runs.config import Config
+from mde_fast.runs.config import schema
 from mde_fast.search.study import Study
-from mde_fast.search.trial import TrialFolder
 from mde_fast.training.trainer import TrainingError
 
 
@@ -88,7 +89,7 @@ def test_the_best_options_train_the_same_model_again(searched, command):
 
 def all_but_of_this_machine(path: Path) -> dict:
     options = yaml.safe_load(path.read_text())
-    return {name: value for name, value in options.items() if name not in ("device", "cache_dir")}
+    return {name: value for name, value in options.items() if name not in ("device", "cache_dir", "minutes")}
 
 
 def test_the_best_options_do_not_depend_on_the_preset_of_the_dataset(command, shop, search_flags):
@@ -101,7 +102,7 @@ def test_the_best_options_do_not_depend_on_the_preset_of_the_dataset(command, sh
     best = report_of("search/tiktok")["trials"][0]
     flags = ["--config", "search/tiktok/best.yaml", "--device", "cpu", "--output", "run"]
     outcome = command("train", *flags)
-    assert outcome.status == 0 and "preset tiktok: " in outcome.out
+    assert outcome.status == 0 and "preset tiktok of mde: " in outcome.out
     assert metrics(Path("run"))["valid"]["recall@20"] == best["value"]
     trial = Path(f"search/tiktok/trials/{best['trial']:04d}/options.yaml")
     assert all_but_of_this_machine(Path("run/config.yaml")) == all_but_of_this_machine(trial)
@@ -134,7 +135,7 @@ def test_the_best_options_say_how_they_were_found(searched):
     ):
         assert part in text
     options = yaml.safe_load((FOLDER / "best.yaml").read_text())
-    assert options["dataset"] == "shop" and "device" not in options and "cache_dir" not in options
+    assert options["dataset"] == "shop" and not {"device", "cache_dir", "minutes"} & set(options)
 
 
 def test_what_is_given_is_not_searched(searching):
@@ -147,21 +148,121 @@ def test_what_is_given_is_not_searched(searching):
     assert (options["learning_rate"], options["msa"]) == (0.02, "cosine")
 
 
-def test_lightgcn_is_searched_for_what_has_an_effect_on_it(command, shop, search_flags):
-    Path("own.yaml").write_text("n_layers: [1, 2]\nmda: [fro, row_l2]\nmsa: [cosine, infonce]\n")
-    flags = [*search_flags, "--model", "lightgcn", "--trials", 2]
-    outcome = command("search", *flags, "--space", "own.yaml")
+def test_what_is_given_is_not_searched_of_the_default_space_either(command, shop):
+    outcome = command("search", *LIGHTGCN_FLAGS, "--preset", "none", "--reg-weight", 0.01, "--trials", 1)
     assert outcome.status == 0, outcome.err
     lines = outcome.out.splitlines()
-    assert "searched: n_layers" in lines and "not searched, as they have no effect on lightgcn: mda, msa" in lines
-    assert set(report_of()["space"]) == {"n_layers"}
+    assert "searched: learning_rate, n_layers" in lines and "not searched, as they are given: reg_weight" in lines
+    assert list(report_of()["space"]) == ["learning_rate", "n_layers"] and report_of()["fixed"]["reg_weight"] == 0.01
 
 
-def test_lightgcn_has_nothing_to_search(command, shop, search_flags, refused):
-    Path("own.yaml").write_text("mda: [fro, row_l2]\n")
-    outcome = command("search", *search_flags, "--model", "lightgcn", "--space", "own.yaml")
-    refused(outcome, "own.yaml: nothing to search; mda have no effect on lightgcn")
+def test_lightgcn_is_searched_for_its_own_options_from_its_own_preset(command, shop):
+    outcome = command("search", *LIGHTGCN_FLAGS, "--trials", 2)
+    assert outcome.status == 0, outcome.err
+    lines, report = outcome.out.splitlines(), report_of()
+    assert "searched: learning_rate, n_layers, reg_weight" in lines
+    assert "preset default of lightgcn: learning_rate 0.001, reg_weight 0.0001" in lines
+    assert list(report["space"]) == ["learning_rate", "n_layers", "reg_weight"]
+    first = next(row for row in report["trials"] if row["is_preset"])
+    assert first["parameters"] == {"learning_rate": 0.001, "n_layers": 2, "reg_weight": 0.0001}
+    assert {*report["fixed"], *report["space"], *NOT_FIXED} == set(schema("lightgcn"))
+
+
+NOT_FIXED = ("dataset", "data_dir", "cache_dir", "device", "minutes")
+
+
+def test_the_best_options_of_lightgcn_train_lightgcn_again(command, shop):
+    assert command("search", *LIGHTGCN_FLAGS, "--trials", 2).status == 0
+    best = report_of()["trials"][0]
+    outcome = command("train", "--config", FOLDER / "best.yaml", "--device", "cpu", "--output", "run")
+    assert outcome.status == 0, outcome.err
+    result = metrics(Path("run"))
+    assert (result["model"], result["valid"]["recall@20"]) == ("lightgcn", best["value"])
+
+
+def test_an_option_of_another_model_is_refused_in_a_space_a_file_and_a_flag(command, shop, refused):
+    Path("own.yaml").write_text("n_layers: [1, 2]\nmda: [fro, row_l2]\n")
+    Path("file.yaml").write_text("model: lightgcn\nmda: fro\n")
+    said = "mda is an option of mde, not of lightgcn"
+    refused(command("search", *LIGHTGCN_FLAGS, "--space", "own.yaml"), f"own.yaml: {said}")
+    refused(command("search", *LIGHTGCN_FLAGS[1:], "--config", "file.yaml"), f"file.yaml: {said}")
+    refused(command("search", *LIGHTGCN_FLAGS, "--mda", "fro"), f"command line: {said}")
     assert not Path("search").exists()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The space as a file, and grids of MMRec's
+
+
+def test_the_printed_space_is_one_that_is_read_back(searching, command, shop, tmp_path):
+    (tmp_path / "nothing.yaml").write_text("gpu_id: 0\n")  # there is a line to say about it
+    flags = ["--preset", "none", "--config", tmp_path / "nothing.yaml", "--epochs", 1]
+    printed = command("search", *FLAGS, *flags, "--print-space")
+    assert (printed.status, printed.err) == (0, "") and not Path("search").exists()
+    (tmp_path / "printed.yaml").write_text(printed.out)
+    assert command("search", *FLAGS, *flags, "--print-space", "--space", tmp_path / "printed.yaml") == printed
+    assert command("search", *FLAGS, *flags, "--trials", 1, "--output", "one").status == 0
+    assert (
+        command("search", *FLAGS, *flags, "--trials", 1, "--output", "two", "--space", tmp_path / "printed.yaml").status
+        == 0
+    )
+    assert report_of("one")["space"] == report_of("two")["space"] and len(report_of("one")["space"]) > 10
+    assert list(report_of("one")["space"]) == list(yaml.safe_load(printed.out))
+
+
+def test_the_printed_space_is_what_would_be_searched(searching, command, shop):
+    assert yaml.safe_load(searching("--print-space").out) == yaml.safe_load(SPACE)
+    assert list(yaml.safe_load(searching("--print-space", "--msa", "cosine").out)) == ["learning_rate", "msa_weight"]
+    of_lightgcn = yaml.safe_load(command("search", *LIGHTGCN_FLAGS, "--print-space").out)
+    assert of_lightgcn == {
+        "learning_rate": {"low": 3e-05, "high": 0.003, "log": True},
+        "n_layers": [1, 2, 3, 4],
+        "reg_weight": {"low": 1e-06, "high": 0.1, "log": True},
+    }
+
+
+@pytest.fixture
+def mmrec_files():
+    """Flags of MMRec's own settings for LightGCN, as they are."""
+    flags = []
+    for name, content in (("overall", OVERALL), ("shop", dataset("shop")), ("LightGCN", LIGHTGCN)):
+        Path(f"{name}.yaml").write_text(yaml.safe_dump(content))
+        flags.append(f"--config={name}.yaml")
+    return [*flags, "--data-dir=data"]
+
+
+def test_a_grid_of_mmrec_s_is_searched_and_nothing_else(command, shop, mmrec_files):
+    flags = [flag for flag in LIGHTGCN_FLAGS if "learning-rate" not in flag]
+    outcome = command("search", *flags, *mmrec_files, "--trials", 2)
+    assert outcome.status == 0, outcome.err
+    report = report_of()
+    assert report["space"] == {"n_layers": "1, 2, 3, 4", "reg_weight": "0.01, 0.001, 0.0001, 1e-05, 1e-06"}
+    assert report["fixed"]["learning_rate"] == 0.001, "of overall.yaml"
+    assert "n_layers is a grid of 4 values" in outcome.out
+
+
+def test_a_flag_takes_one_value_of_a_grid(command, shop, mmrec_files):
+    outcome = command("search", *LIGHTGCN_FLAGS, *mmrec_files, "--n-layers", 3, "--print-space")
+    assert yaml.safe_load(outcome.out) == {"reg_weight": [0.01, 0.001, 1e-4, 1e-5, 1e-6]}
+
+
+def test_training_leaves_a_grid_alone_and_says_so(command, shop, mmrec_files):
+    outcome = command("train", *LIGHTGCN_FLAGS, *mmrec_files, "--epochs=1", "--output", "run")
+    assert outcome.status == 0, outcome.err
+    assert (
+        "LightGCN.yaml: n_layers is a grid of 4 values, none of them chosen: python -m mde_fast.search" in outcome.out
+    )
+    options = yaml.safe_load(Path("run/config.yaml").read_text())
+    assert (options["n_layers"], options["reg_weight"]) == (2, 0.0001), "the default, and LightGCN's preset"
+
+
+def test_a_grid_of_seeds_is_refused(command, shop, refused):
+    Path("overall.yaml").write_text("seed: [1, 2]\nhyper_parameters: [seed]\n")
+    refused(command("search", *FLAGS, "--config", "overall.yaml"), "seed cannot be searched; give it as --seed instead")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Its first trial
 
 
 def test_a_preset_outside_the_space(searching):
@@ -331,25 +432,26 @@ def test_pruning_begins_where_a_run_may_stop_early(searching, monkeypatch, prune
 
 
 def test_checkpoints_do_not_pile_up(searched, monkeypatch):
-    save, kept = TrialFolder.save_checkpoint, []
+    save, kept = Checkpoints.save, []
 
     def watched(self, kind, state, tensors):
         save(self, kind, state, tensors)
         kept.append(len(list(FOLDER.rglob("*.safetensors"))))
 
-    monkeypatch.setattr(TrialFolder, "save_checkpoint", watched)
+    monkeypatch.setattr(Checkpoints, "save", watched)
     searched("--trials", 3)
     assert max(kept) == 1 and not list(FOLDER.rglob("*.safetensors"))
 
 
 def test_graphs_and_data_are_read_once(searched, monkeypatch, tmp_path):
-    import mde_fast.graphs
+    import mde_fast.graphs.store as store
     import mde_fast.search.running as running
 
     (tmp_path / "space.yaml").write_text("item_graph: [per_modality, blend]\nlearning_rate: [0.01, 0.02, 0.03]\n")
     calls = []
-    for module, name in ((mde_fast.graphs, "nearest_neighbours"), (mde_fast.graphs, "co_occurrence_graph")):
-        monkeypatch.setattr(module, name, lambda *a, _made=getattr(module, name): (calls.append(1), _made(*a))[1])
+    for name in ("nearest_neighbours", "co_occurrence_graph"):
+        make = getattr(store, name)
+        monkeypatch.setattr(store, name, lambda *a, make=make: (calls.append(1), make(*a))[1])
     load = running.make_dataset
     monkeypatch.setattr(running, "make_dataset", lambda *a: (calls.append("data"), load(*a))[1])
     searched("--trials", 6, "--cache-dir", "none")
@@ -417,6 +519,7 @@ def test_few_trials_have_no_importances(searched, picture):
         (["--dataset", "shopp"], ["did you mean 'shop'?"]),
         (["--epochs", "0"], ["epochs: 0 must be 1 or more"]),
         (["--trial", "3"], ["unknown option trial"]),
+        (["--minutes", "5"], ["minutes: a trial is trained to its end; --timeout says how long the search may take"]),
         (["--features", "image=image_feat.npy"], ["needs features of two modalities", "found image"]),
         (["--device", "gpu"], ["device: gpu is not auto"]),
         (["--lr=0.1", "--msa=cosine", "--b=1"], ["nothing to search; learning_rate, msa_weight, msa are given"]),
@@ -425,6 +528,14 @@ def test_few_trials_have_no_importances(searched, picture):
 def test_refused_before_anything_is_written(searching, refused, arguments, parts):
     refused(searching(*arguments), *parts)
     assert not Path("search").exists()
+
+
+@pytest.mark.parametrize("flag", ["--config", "--preset"])
+def test_minutes_are_refused_from_a_file_too(searching, refused, flag):
+    Path("limited.yaml").write_text("minutes: 5\n")
+    refused(searching(flag, "limited.yaml"), "minutes: a trial is trained to its end")
+    Path("limited.yaml").write_text("minutes:\n")
+    assert searching(flag, "limited.yaml", "--trials", 1).status == 0, "no limit is no limit"
 
 
 def test_without_optuna(searching, refused, monkeypatch):
@@ -441,7 +552,8 @@ def test_a_folder_that_cannot_be_made(searching, refused, tmp_path):
     "arguments, said",
     [
         (["--epochs", 7], "another value of a fixed option (epochs: 3 then, 7 now)"),
-        (["--msa", "cosine"], "another value of a fixed option (msa: None then, cosine now)"),
+        (["--msa", "cosine"], "another space (msa: cosine, infonce then, None now)"),
+        (["--msa", "infonce"], "another space (msa: cosine, infonce then, None now)"),
         (["--split-column", "x_label"], "another value of a fixed option (split_column: None then, x_label now)"),
     ],
 )
@@ -469,7 +581,7 @@ def test_data_may_move_and_the_device_change(searching, shop, tmp_path):
 def test_the_defaults_of_options_are_those_of_a_run(searched):
     fixed = searched("--trials", 1)["fixed"]
     for name in ("embedding_size", "seed", "epochs", "item_graph", "nlt_detach"):
-        assert fixed[name] == FIXED.get(name, getattr(Config(), name))
+        assert fixed[name] == FIXED.get(name, schema("mde")[name].default)
 
 
 def test_no_figure_of_the_report_is_nan(searched):

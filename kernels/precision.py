@@ -1,8 +1,0 @@
-"""The precision that sums are made in, whatever their terms are stored in."""
-
-import torch
-
-
-def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
-    """float32, or float64 for float64."""
-    return torch.float64 if dtype == torch.float64 else torch.float32

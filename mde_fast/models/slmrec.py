@@ -1,0 +1,180 @@
+"""SLMRec (Tao et al., TMM 2022), task FAC: contrast of users with items, and of an item's modalities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..kernels import CSRGraph, normalize_rows, spmm
+from ..nn.linear import linear
+from ..nn.towers import FeatureTower
+from ..options import Options, at_least, option, positive
+from .model import Batch, Inputs, Model
+
+
+@dataclass(frozen=True)
+class SLMRecOptions(Options):
+    """ssl_temp and ssl_alpha are the authors' own (for MovieLens); MMRec publishes the grid that a search tries."""
+
+    owner: ClassVar[str] = "slmrec"
+    mmrec_ignored: ClassVar = {
+        "reg": "never read by the published code, though its grid names it",
+        "dropout_rate": "of the tasks FD and FD+FM, which do not run in MMRec",
+        "mm_fusion_mode": "concat; mean does not run in MMRec, whose fusing layer is as wide as the concatenation",
+        "init": "xavier; normal does not run in MMRec, which asks for a table that is not there",
+    }
+
+    embedding_size: int = option(64, "d, dimensions of an embedding", mmrec=("recdim",), check=at_least(2))
+    n_layers: int = option(3, "L, layers on the user-item graph", mmrec=("layer_num",), check=at_least(0))
+    temperature: float = option(0.2, "tau of the contrast of users and items", mmrec=("temp",), check=positive)
+    ssl_task: str = option("FAC", "the self-supervised task: fine and coarse alignment", choices=("FAC",))
+    ssl_temp: float = option(0.2, "tau of the task", check=positive, search=(0.1, 0.2, 0.5, 1.0))
+    ssl_alpha: float = option(
+        0.1, "alpha, coefficient of the task; 0 leaves it out", check=at_least(0), search=(0.01, 0.05, 0.1, 0.5, 1.0)
+    )
+    weight_decay: float = option(0.0001, "of Adam, here as half the squares of all parameters", check=at_least(0))
+    adj_type: str = option("pre", "graph: D^-1/2 A D^-1/2", choices=("pre",))
+    unused_layer: bool = option(
+        True,
+        "with two modalities: keep the layer of the third, which nothing contrasts there (published code)",
+    )
+
+
+class SLMRec(Model[SLMRecOptions]):
+    """LightGCN on the ids and on each modality, fused by a linear layer, trained by InfoNCE within the batch.
+
+    Fine and coarse alignment (FAC): the ids' space is led on, layer by layer, to a space with each next modality; in
+    each the item's two rows are to find each other among the batch's. Modalities in the dataset's order, text last.
+    """
+
+    title = "SLMRec (2022): self-supervised, task FAC"
+    Options = SLMRecOptions
+    min_modalities = 1
+    part_names = ("contrast", "fac", "weight_decay")
+
+    def __init__(self, options: SLMRecOptions, inputs: Inputs, user_item: CSRGraph):
+        """``user_item`` (U + I, U + I), symmetric, users first."""
+        super().__init__()
+        self.options = options
+        self.from_items = _upper_right(user_item, inputs.num_users).prepare()  # (U, I)
+        self.from_users = self.from_items.transpose().prepare()  # (I, U)
+        self.num_users, self.num_items = inputs.num_users, inputs.num_items
+        width, generator = options.embedding_size, inputs.generator
+
+        def layer(outputs: int, columns: int = width) -> nn.Linear:
+            made = linear(columns, outputs, generator)
+            nn.init.xavier_uniform_(made.weight, generator=generator)
+            return made
+
+        self.user_table = nn.Parameter(torch.empty(self.num_users, width))
+        self.item_table = nn.Parameter(torch.empty(self.num_items, width))
+        for table in (self.user_table, self.item_table):
+            nn.init.xavier_uniform_(table, generator=generator)
+        names = sorted(inputs.features, key=lambda name: name == "text")
+        self.towers = nn.ModuleList()
+        for name in names:
+            tower = FeatureTower(
+                F.normalize(inputs.features[name].float(), dim=1),
+                width,
+                projection="linear",
+                hidden=0,
+                precision=inputs.precision,
+                generator=generator,
+            )
+            nn.init.xavier_uniform_(tower.first.weight, generator=generator)
+            self.towers.append(tower)
+        self.user_fusion = layer(width, width * (1 + len(names)))
+        self.item_fusion = layer(width, width * (1 + len(names)))
+        # The spaces of FAC, one for each modality; the last of several has half the width.
+        widths = [width] * (len(names) - 1) + [width if len(names) == 1 else width // 2]
+        self.id_layers = nn.ModuleList(layer(outputs) for outputs in widths)
+        self.modality_layers = nn.ModuleList(layer(outputs) for outputs in widths)
+        self.unused_layer = layer(width) if options.unused_layer and len(names) == 2 else None
+
+    @classmethod
+    def build(cls, options: SLMRecOptions, inputs: Inputs) -> SLMRec:
+        return cls(options, inputs, inputs.graphs.user_item())
+
+    def encode(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean over LightGCN's layers of ids and modalities side by side, of the users (B,) and the items (C,) alone.
+
+        All 1 + M have the same user table, and layers are linear: what comes from users is made once, not 1 + M times.
+
+        Returns:
+            (B, (1 + M) D) and (C, (1 + M) D).
+        """
+        layers, tables = self.options.n_layers, 1 + len(self.towers)
+        content = torch.cat([self.item_table, *(tower() for tower in self.towers)], dim=1)  # (I, (1 + M) D)
+        users_of_users, items_of_users = _sums_of_layers(self.from_users, self.from_items, self.user_table, layers)
+        items_of_items, users_of_items = _sums_of_layers(self.from_items, self.from_users, content, layers)
+        z_users = F.embedding(users, users_of_users).repeat(1, tables) + F.embedding(users, users_of_items)
+        z_items = F.embedding(items, items_of_users).repeat(1, tables) + F.embedding(items, items_of_items)
+        return z_users / (layers + 1), z_items / (layers + 1)
+
+    def loss_parts(self, batch: Batch) -> Tensor:
+        """InfoNCE of users and items, alpha times that of FAC; the batch's negatives are not looked at."""
+        options = self.options
+        z_users, z_items = self.encode(batch.users, batch.positives)
+        contrast = _info_nce(
+            normalize_rows(self.user_fusion(z_users)), normalize_rows(self.item_fusion(z_items)), options.temperature
+        )
+        fac = self._fine_and_coarse(z_items) if options.ssl_alpha else contrast.new_zeros(())
+        # Adam's own weight decay adds weight_decay * p to the gradient of p: that of half the squares.
+        squares = torch.stack([torch.linalg.vector_norm(parameter) for parameter in self.parameters()]).square().sum()
+        return torch.stack([contrast, options.ssl_alpha * fac, options.weight_decay / 2 * squares])
+
+    def _fine_and_coarse(self, z_items: Tensor) -> Tensor:
+        """The sum of the modalities' contrasts, from (B, (1 + M) D); inner products, not cosines."""
+        chained, *modalities = z_items.chunk(1 + len(self.towers), dim=1)
+        losses = []
+        for number, modality in enumerate(modalities):
+            if number == 1 and self.unused_layer is not None:
+                chained = self.unused_layer(chained)
+            chained = self.id_layers[number](chained)
+            losses.append(_info_nce(chained, self.modality_layers[number](modality), self.options.ssl_temp))
+        return torch.stack(losses).sum()
+
+    @torch.no_grad()
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Both sides fused, (U, D) and (I, D); not normalised, though trained by cosines."""
+        device = self.user_table.device
+        everyone = torch.arange(self.num_users, device=device), torch.arange(self.num_items, device=device)
+        users, items = self.encode(*everyone)
+        return self.user_fusion(users), self.item_fusion(items)
+
+
+def _upper_right(user_item: CSRGraph, num_users: int) -> CSRGraph:
+    """(U, I) edges from items to users of D^-1/2 A D^-1/2 (U + I, U + I), users first."""
+    count = int(user_item.rowptr[num_users])
+    return CSRGraph(
+        rowptr=user_item.rowptr[: num_users + 1],
+        columns=user_item.columns[:count] - num_users,
+        shape=(num_users, user_item.shape[0] - num_users),
+        values=user_item.normalised_values(torch.float64)[:count],
+    )
+
+
+def _sums_of_layers(there: CSRGraph, back: CSRGraph, x: Tensor, layers: int) -> tuple[Tensor, Tensor]:
+    """The sums of x's even layers, which are on its own side, and of its odd ones, on the other (Horner's scheme)."""
+    even, odd = x, x.new_zeros(there.shape[0], x.shape[1])
+    for layer in range(1, layers + 1):
+        if layer % 2:
+            odd = spmm(there, even)
+        else:
+            even = spmm(back, odd, residual=x)
+    return even, odd
+
+
+def _info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
+    """Cross entropy of finding one's own row of ``keys`` (B, D) among all, mean over ``queries`` (B, D).
+
+    One direction, and other copies of a row's own node stay among the alternatives: ``kernels.infonce`` has both
+    directions and leaves copies out. So the B x B similarities are made here, 16 MB for a batch of 2048.
+    """
+    logits = queries @ (keys / temperature).T
+    own = torch.arange(len(queries), device=queries.device)
+    return F.cross_entropy(logits, own)
