@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from .linear import linear
+from .projection import FEATURE_DTYPES, project_rows, tf32_products
+
+__all__ = ["FEATURE_DTYPES", "FeatureTower"]
 
 NEGATIVE_SLOPE = 0.01
-# What --precision means for the towers' matrix products; tf32 keeps float32 numbers and rounds inside the product.
-FEATURE_DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 
 
 class FeatureTower(nn.Module):
@@ -47,6 +46,7 @@ class FeatureTower(nn.Module):
             trained: the features are parameters themselves, and learn.
         """
         super().__init__()
+        self.precision = precision
         self.trained_in_bf16 = trained and precision == "bf16"
         if trained:
             self.features = nn.Parameter(features.float().clone())
@@ -63,6 +63,8 @@ class FeatureTower(nn.Module):
 
     def forward(self, items: Tensor | None = None) -> Tensor:
         """(I, D) float32, or (B, D) of the items (B,) alone."""
+        if items is not None and self.second is None:
+            return project_rows(self.features, items, self.first.weight, precision=self.precision) + self.first.bias
         features = self.features if items is None else F.embedding(items, self.features)
         out = self._layer(features.bfloat16() if self.trained_in_bf16 else features, self.first)
         if self.second is not None:
@@ -81,23 +83,13 @@ class _TF32Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        with _tf32_products():
+        with tf32_products():
             return F.linear(x, weight, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor):
         x, weight = ctx.saved_tensors
-        with _tf32_products():
+        with tf32_products():
             grad_x = grad @ weight if ctx.needs_input_grad[0] else None
             return grad_x, grad.T @ x, grad.sum(0)
-
-
-@contextmanager
-def _tf32_products():
-    before = torch.backends.cuda.matmul.fp32_precision
-    torch.backends.cuda.matmul.fp32_precision = "tf32"
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.fp32_precision = before

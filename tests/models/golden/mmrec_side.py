@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
+import importlib.machinery
 import json
 import sys
 import tempfile
@@ -401,6 +401,7 @@ def _stand_in(name: str, entries: Mapping[str, Any]) -> None:
         importlib.import_module(name)
         return
     module = types.ModuleType(name)
+    module.__spec__ = importlib.machinery.ModuleSpec(name, None)  # torch looks for it in whatever is imported
     vars(module).update(entries)
     sys.modules[name] = module
     parent, _, child = name.rpartition(".")
