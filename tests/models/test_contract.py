@@ -11,6 +11,8 @@ from mde_fast.models import find_model, model_names
 SMALL = {
     "mde": {"embedding_size": 8, "projection_hidden": 16, "user_k": 4, "knn_k": 3},
     "lightgcn": {"embedding_size": 8},
+    "grcn": {"embedding_size": 8, "content_size": 8},
+    "mmgcn": {"embedding_size": 8, "reduced_size": 5},
 }
 
 
