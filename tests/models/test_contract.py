@@ -11,6 +11,8 @@ from mde_fast.models import find_model, model_names
 SMALL = {
     "mde": {"embedding_size": 8, "projection_hidden": 16, "user_k": 4, "knn_k": 3},
     "lightgcn": {"embedding_size": 8},
+    "dragon": {"embedding_size": 8, "projection_hidden": 16, "user_k": 4, "knn_k": 3, "user_graph_filled": True},
+    "dualgnn": {"embedding_size": 8, "projection_hidden": 16, "user_k": 4, "user_graph_filled": True},
 }
 
 
