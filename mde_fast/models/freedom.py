@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import InputError
+from ..graphs.blend import blend_weights
 from ..graphs.prune import prune_by_degree
 from ..kernels import CSRGraph, bpr, propagate, spmm
 from ..nn.towers import FeatureTower
@@ -80,16 +79,15 @@ class FREEDOM(Model[FREEDOMOptions]):
                 precision=inputs.precision,
                 generator=generator,
                 trained=options.train_features,
+                initial="pytorch",
             )
             for matrix in inputs.features.values()
         )
-        for tower in self.towers:  # the published code leaves PyTorch's initial values
-            nn.init.kaiming_uniform_(tower.first.weight, a=math.sqrt(5), generator=generator)
         self.part_names = ("bpr", *(f"bpr_{name}" for name in inputs.features))
 
     @classmethod
     def build(cls, options: FREEDOMOptions, inputs: Inputs) -> FREEDOM:
-        weights = _blend_weights(options, tuple(inputs.features))
+        weights = blend_weights(options.blend_weights, tuple(inputs.features))
         item_item = inputs.graphs.blended_item_graph(options.knn_k, weights)
         return cls(options, inputs, inputs.graphs.user_item(), item_item)
 
@@ -125,15 +123,3 @@ class FREEDOM(Model[FREEDOMOptions]):
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """On the whole graph: (U, D) and (I, D)."""
         return self.encode(self.whole)
-
-
-def _blend_weights(options: FREEDOMOptions, modalities: tuple[str, ...]) -> tuple[float, ...]:
-    """The weight of each modality's item graph."""
-    if options.blend_weights and len(options.blend_weights) != len(modalities):
-        raise InputError(
-            f"blend_weights: {len(options.blend_weights)} weights for {len(modalities)} modalities "
-            f"({', '.join(modalities)})"
-        )
-    if options.blend_weights:
-        return options.blend_weights
-    return (0.1, 0.9) if modalities == ("image", "text") else (1 / len(modalities),) * len(modalities)
