@@ -15,6 +15,7 @@ import pyarrow.compute
 
 from ..errors import InputError
 from .dataset import Split
+from .ids import cells_of
 from .reading import listed, shown
 from .split import PARTS, SplitRule
 
@@ -119,12 +120,11 @@ def split_pairs(
 def _split_by_label(pairs: Split, name: str, column: pa.ChunkedArray, at: Callable[[int], str]) -> dict[str, Split]:
     """Pairs of each split, by a column called ``name`` of the words train, valid, test, or 0, 1, 2."""
     try:
-        encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()
+        cells = cells_of(column)
+        words = [word.strip().lower() for word in cells.values.cast(pa.string()).to_pylist()]
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
         raise InputError(f"{at(0)}: {name} of type {column.type} is no split; use train, valid and test") from error
-    words = [word.strip().lower() for word in encoded.dictionary.to_pylist()]
-    meaning = np.array([SPLIT_WORDS.get(word, -1) for word in words] + [-1])
-    labels = meaning[encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)]
+    labels = np.array([SPLIT_WORDS.get(word, -1) for word in words] + [-1], dtype=np.int8)[cells.codes]
     if (labels < 0).any():
         row = int(np.argmax(labels < 0))
         raise InputError(

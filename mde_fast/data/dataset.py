@@ -32,6 +32,11 @@ class Split:
         """(n,) int64: a number for each pair, the same for the same pair."""
         return self.users * num_items + self.items
 
+    def without_repetitions(self, num_items: int) -> Split:
+        """The first of each pair, in the same order."""
+        first = first_of_each(self.keys(num_items))
+        return self if first.all() else self.where(first)
+
     def matrix(self, num_users: int, num_items: int) -> scipy.sparse.csr_matrix:
         """(U, I) matrix with a one for each pair, columns ascending in each row."""
         ones = np.ones(len(self), dtype=np.float32)
@@ -39,6 +44,15 @@ class Split:
         matrix.sum_duplicates()
         matrix.data[:] = 1
         return matrix
+
+
+def first_of_each(keys: np.ndarray) -> np.ndarray:
+    """(n,) bool: entries of ``keys`` (n,) that no equal one precedes."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    first = np.ones(len(keys), dtype=bool)
+    first[order[1:]] = ordered[1:] != ordered[:-1]
+    return first
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,8 @@ class InteractionDataset:
         train, valid, test: the splits. Pairs are unique within each; users of ``valid`` and ``test`` have a training
             interaction (protocol of MMRec).
         features: modality name -> (items, F_m) floating point, in a fixed order. May be empty.
-        user_ids, item_ids: external id of each row, (U,) and (I,), of any type that sorts.
+        user_ids, item_ids: external id of each row, (U,) and (I,), of any type that sorts; text as objects, so that a
+            long id does not make all of them long.
         notes: lines for the person who runs this: what was dropped, how the split was made.
     """
 
@@ -89,11 +104,9 @@ class InteractionDataset:
         notes = list(notes)
         kept = {}
         for part in ("train", "valid", "test"):
-            pairs = splits[part].keys(num_items)
-            _, first = np.unique(pairs, return_index=True)
-            if len(first) < len(pairs):
-                notes.append(f"{part}: {len(pairs) - len(first)} repeated interactions dropped")
-            kept[part] = splits[part].where(np.sort(first))
+            kept[part] = splits[part].without_repetitions(num_items)
+            if len(kept[part]) < len(splits[part]):
+                notes.append(f"{part}: {len(splits[part]) - len(kept[part])} repeated interactions dropped")
         trained = np.zeros(num_users, dtype=bool)
         trained[kept["train"].users] = True
         for part in ("valid", "test"):
@@ -102,9 +115,10 @@ class InteractionDataset:
                 users = len(np.unique(kept[part].users[cold]))
                 notes.append(f"{part}: {cold.sum()} interactions of {users} users without a training one dropped")
                 kept[part] = kept[part].where(~cold)
-        trained_pairs = kept["train"].keys(num_items)
+        trained_pairs = np.sort(kept["train"].keys(num_items))
         for part in ("valid", "test"):
-            known = np.isin(kept[part].keys(num_items), trained_pairs).sum()
+            pairs = kept[part].keys(num_items)
+            known = (np.searchsorted(trained_pairs, pairs, "right") - np.searchsorted(trained_pairs, pairs)).sum()
             if known:
                 notes.append(
                     f"{part}: {known} interactions are training ones too; ranking leaves those out, so they are misses"
@@ -136,6 +150,23 @@ class InteractionDataset:
     def train_matrix(self) -> scipy.sparse.csr_matrix:
         """R: (U, I), a one for each TRAIN interaction."""
         return self.train.matrix(self.num_users, self.num_items)
+
+    @cached_property
+    def items_without_interactions(self) -> np.ndarray:
+        """(I,) bool: items that occur in no split of this dataset."""
+        absent = np.ones(self.num_items, dtype=bool)
+        for split in (self.train, self.valid, self.test):
+            absent[split.items] = False
+        return absent
+
+    @cached_property
+    def items_with_content(self) -> np.ndarray:
+        """(I,) bool: items that have a feature other than 0; made up ones say nothing of an item and do not count."""
+        content = np.zeros(self.num_items, dtype=bool)
+        if self.data != STAND_IN_FEATURES:
+            for matrix in self.features.values():
+                content |= matrix.any(axis=1)
+        return content
 
     @cached_property
     def fingerprint(self) -> str:

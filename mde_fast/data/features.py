@@ -11,8 +11,9 @@ import pyarrow.compute
 
 from ..errors import InputError
 from .columns import ColumnNames, find_spelling
+from .ids import Cells, id_cells
 from .reading import listed, reading, shown
-from .table import ParquetFile, plain_ids
+from .typed_tables import ParquetFile, TableInMemory
 
 NEVER_READ = "user_graph_dict.npy"  # MMRec keeps a pickle under this name
 
@@ -53,16 +54,21 @@ def discover(folder: Path, num_items: int, *, any_array: bool) -> tuple[dict[str
 
 
 def load_features(
-    files: Mapping[str, Path], num_items: int, item_ids: np.ndarray, columns: ColumnNames, *, of_table: bool
+    files: Mapping[str, Path | TableInMemory],
+    num_items: int,
+    item_ids: np.ndarray,
+    columns: ColumnNames,
+    *,
+    of_table: bool,
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Read one matrix per modality.
 
-    Row i of a ``.npy`` belongs to row i of the dataset; rows of a Parquet file are matched by external id. Parquet
-    holds the item ids in the item column and the features in one column of lists or in many numeric columns. Floating
-    types stay; integers become float32.
+    Row i of a ``.npy`` belongs to row i of the dataset; rows of a Parquet file or of a table in memory are
+    matched by external id. These hold the item ids in the item column and the features in one column of lists or in
+    many numeric columns. Floating types stay; integers become float32.
 
     Args:
-        files: modality -> ``.npy`` or ``.parquet`` file.
+        files: modality -> ``.npy`` or ``.parquet`` file, or table in memory.
         num_items: rows that each matrix gets.
         item_ids: (num_items,) external id of each row.
         columns: the item column's name, where the user gave one.
@@ -76,12 +82,19 @@ def load_features(
             not the sorted ids), is not 2-D, or is not finite in float32, or is constant.
     """
     features, notes = {}, []
-    by_row = [path.name for path in files.values() if path.suffix == ".npy"]
+    by_row = {
+        modality: source.name
+        for modality, source in files.items()
+        if isinstance(source, Path) and source.suffix == ".npy"
+    }
     if of_table and by_row:
-        notes.append(_row_order(by_row, item_ids))
-    for modality, path in files.items():
-        if path.suffix == ".parquet":
-            matrix = _read_parquet(path, item_ids, columns)
+        notes.append(_row_order(list(by_row.values()), item_ids))
+    for modality, source in files.items():
+        path = source if isinstance(source, Path) else source.path
+        if isinstance(source, TableInMemory):
+            matrix = _read_typed(source, item_ids, columns)
+        elif path.suffix == ".parquet":
+            matrix = _read_typed(ParquetFile(path), item_ids, columns)
         elif path.suffix == ".npy":
             matrix = _read_npy(path)
         else:
@@ -91,7 +104,7 @@ def load_features(
             raise InputError(f"{path}: shape {matrix.shape} is not (items, features); save a 2-D array")
         if len(matrix) < num_items:
             raise InputError(f"{path}: {len(matrix)} rows for {num_items} items; give each item a row")
-        if len(matrix) > num_items and of_table and path.suffix == ".npy":
+        if len(matrix) > num_items and of_table and modality in by_row:
             raise InputError(
                 f"{path}: {len(matrix)} rows for the {num_items} items that have interactions; give a row for each of "
                 "these in sorted order of the ids, or a Parquet file, whose rows are matched by item id"
@@ -143,51 +156,65 @@ def _read_npy(path: Path) -> np.ndarray:
         raise InputError(f"{path}: is truncated or damaged; copy or save it again") from error
 
 
-def _read_parquet(path: Path, item_ids: np.ndarray, columns: ColumnNames) -> np.ndarray:
+def _read_typed(file: ParquetFile | TableInMemory, item_ids: np.ndarray, columns: ColumnNames) -> np.ndarray:
     """Rows of the file in the order of ``item_ids``, and after them the rows of unknown items."""
-    file = ParquetFile(path)
     key = file.header.index(columns.item) if columns.item in file.header else find_spelling(file.header, "item")
     if key is None:
-        raise InputError(f"{path}: no item column found among: {listed(file.header)}; name it with --item-column")
-    table = file.read(dict.fromkeys(range(len(file.header))))
-    rows = _match(table.pop(key), item_ids, file)
-    lists = [position for position in table if _is_list(table[position].type)]
-    if len(lists) == 1:
+        raise InputError(f"{file.path}: no item column found among: {listed(file.header)}; name it with --item-column")
+    others = {position: kind for position, kind in enumerate(file.types) if position != key}
+    lists = [position for position, kind in others.items() if _is_list(kind)]
+    numeric = [position for position, kind in others.items() if _is_numeric(kind)]
+    if len(lists) > 1 or not (lists or numeric):
+        raise InputError(f"{file.path}: needs one column of lists, or numeric columns, beside {file.header[key]!r}")
+    table = file.read(dict.fromkeys([key, *(lists or numeric)]))
+    rows = _match(id_cells("item", table.pop(key), file.at), item_ids, file)
+    if lists:
         return _stack_lists(table[lists[0]], file)[rows]
-    numeric = [column for column in table.values() if _is_numeric(column.type)]
-    if lists or not numeric:
-        raise InputError(f"{path}: needs one column of lists, or numeric columns, beside {file.header[key]!r}")
-    for column in numeric:
+    for column in table.values():
         if column.null_count:
             raise InputError(f"{file.at(_first(column.is_null()))}: an empty feature; fill it in")
-    return np.stack([column.to_numpy() for column in numeric], axis=1)[rows]
+    return np.stack([column.to_numpy() for column in table.values()], axis=1)[rows]
 
 
-def _match(keys: pa.ChunkedArray, item_ids: np.ndarray, file: ParquetFile) -> np.ndarray:
+def _match(keys: Cells, item_ids: np.ndarray, file: ParquetFile | TableInMemory) -> np.ndarray:
     """Row of each item in the file, and after them the rows that belong to no item."""
+    if (keys.codes < 0).any():
+        raise InputError(f"{file.at(int(np.argmin(keys.codes)))}: no item id; fill it in or drop the row")
     # Text on both sides: ids may be integers in one file and strings in the other.
     ids = pa.array(map(str, item_ids.tolist()), pa.string())
-    keys = plain_ids("item", keys, file.at)
-    texts = pa.array((None if key is None else str(key) for key in keys.to_pylist()), pa.string())
-    if texts.null_count:
-        raise InputError(f"{file.at(_first(texts.is_null()))}: no item id; fill it in or drop the row")
+    texts = pa.array(_texts(keys, item_ids, file), pa.string()).take(pa.array(keys.codes))
     if len(texts.unique()) < len(texts):
         codes = texts.dictionary_encode().indices.to_numpy()
         _, first = np.unique(codes, return_index=True)
         repeated = int(np.setdiff1d(np.arange(len(codes)), first)[0])
-        raise InputError(f"{file.at(repeated)}: item id {shown(keys[repeated].as_py())} appears twice; keep one row")
+        raise InputError(f"{file.at(repeated)}: item id {shown(keys.value(repeated))} appears twice; keep one row")
     found = pyarrow.compute.index_in(ids, texts)
     if found.null_count:
         example = ids[_first(found.is_null())].as_py()
         matched = len(item_ids) - found.null_count
         raise InputError(
-            f"{file.path}: {matched} rows for {len(item_ids)} items, none for {shown(example)}; give each item a row"
+            f"{file.path}: {matched} rows for {len(item_ids)} items, none for {shown(example)}; give each item a row "
+            f"(the first is of item {shown(keys.value(0))})"
         )
     rows = found.to_numpy()
     return np.concatenate([rows, np.setdiff1d(np.arange(len(texts)), rows)])
 
 
-def _stack_lists(column: pa.ChunkedArray, file: ParquetFile) -> np.ndarray:
+def _texts(keys: Cells, item_ids: np.ndarray, file: ParquetFile | TableInMemory) -> list[str]:
+    """Text of each distinct key; 17.0 is that of item 17 where the items are integers."""
+    values = keys.values.to_pylist()
+    if not (pa.types.is_floating(keys.values.type) and item_ids.dtype.kind in "iu"):
+        return list(map(str, values))
+    numbers = keys.values.to_numpy(zero_copy_only=False)
+    # Beyond this neighbouring integers are the same float.
+    row = keys.first(np.abs(numbers) >= 2.0 ** (np.finfo(numbers.dtype).nmant + 1))
+    if row is not None:
+        item = shown(keys.value(row))
+        raise InputError(f"{file.at(row)}: item id {item} is a float too large to be exact; store ids as integers")
+    return [str(int(value)) if float(value).is_integer() else str(value) for value in values]
+
+
+def _stack_lists(column: pa.ChunkedArray, file: ParquetFile | TableInMemory) -> np.ndarray:
     """(rows, F) matrix of a column of equally long lists."""
     lists = column.combine_chunks()
     if not _is_numeric(lists.type.value_type):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def read_text_folder(folder: Path, name: str, rule: SplitRule) -> InteractionDat
 def _read_lines(path: Path) -> tuple[Split, int, int]:
     """Pairs of one file, and the number of users and of items that its ids need."""
     with reading(path):
-        content = path.read_bytes()
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     characters = np.frombuffer(content, dtype=np.uint8)
     inside = ~_IS_SPACE[characters]
     edges = np.flatnonzero(np.diff(inside, prepend=False, append=False))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from ..errors import InputError
@@ -28,10 +27,16 @@ def read_inter(path: Path, name: str, rule: SplitRule, columns: ColumnNames) -> 
     if len(file.header) == 1:
         raise InputError(f"{path}: row 1: only one column, {file.header[0]!r}; separate the columns by tabs")
     position = columns.positions(file.header, path, temporal=rule.temporal)
-    table = file.read({at: pa.int64() if role in ("user", "item") else pa.string() for role, at in position.items()})
+    kinds = {
+        "user": pa.int64(),
+        "item": pa.int64(),
+        "time": pa.string(),
+        "split": pa.dictionary(pa.int32(), pa.string()),
+    }
+    table = file.read({at: kinds[role] for role, at in position.items()})
 
-    users, items = (table[position[role]].to_numpy() for role in ("user", "item"))
+    users, items = (table.pop(position[role]).to_numpy() for role in ("user", "item"))
     num_users, num_items = count_rows("user", users, file.at), count_rows("item", items, file.at)
-    pairs = Split(users.astype(np.int64), items.astype(np.int64))
-    splits, notes = split_pairs(pairs, file, table, position, rule)
+    splits, notes = split_pairs(Split(users, items), file, table, position, rule)
+    del table, users, items
     return InteractionDataset.build(name, splits, num_users=num_users, num_items=num_items, notes=notes)

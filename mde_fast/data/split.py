@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
-from .dataset import Split
+from .dataset import Split, first_of_each
 
 PARTS = ("train", "valid", "test")
 
@@ -76,17 +76,19 @@ class SplitRule:
         if len(pairs) == 0:
             return dict.fromkeys(PARTS, pairs)
         sequence = np.argsort(np.asarray(times), kind="stable") if self.temporal else np.arange(len(pairs))
-        keys = pairs.users * (pairs.items.max() + 1) + pairs.items
-        _, first = np.unique(keys[sequence], return_index=True)
-        sequence = sequence[np.sort(first)]
+        keys = pairs.keys(int(pairs.items.max()) + 1)
+        sequence = sequence[first_of_each(keys[sequence] if self.temporal else keys)]
+        del keys  # of many millions of interactions every array counts
         if not self.temporal:
             sequence = np.random.default_rng(self.seed).permutation(sequence)
 
         users = pairs.users[sequence]
         by_user = np.argsort(users, kind="stable")
         sequence, users = sequence[by_user], users[by_user]
+        del by_user
         counts = np.bincount(users)
-        rank = np.arange(len(users)) - (np.cumsum(counts) - counts)[users]
+        rank = np.arange(len(users))
+        rank -= (np.cumsum(counts) - counts)[users]
 
         held_valid, held_test = self._held_out(counts)
         is_test = rank >= (counts - held_test)[users]

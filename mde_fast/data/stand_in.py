@@ -109,7 +109,8 @@ def with_stand_in_features(
 
     Args:
         dataset: any data set; features that it has are replaced.
-        folder: where the user keeps the real data, for the note; ``data/<name>`` by default.
+        folder: where the user keeps the real data, for the note; ``data/<name>`` by default, nowhere for data that
+            does not have MMRec's form.
         mmrec_form: the data has MMRec's form, so that MMRec may have features for it.
 
     Returns:
@@ -134,6 +135,8 @@ def _real_features_advice(name: str, folder: str | Path | None, *, mmrec_form: b
         f"To use real ones, put image_feat.npy and text_feat.npy, a row per item, into {folder or f'data/{name}'}, or "
         "name files of yours with --features image=FILE,text=FILE (.npy, or .parquet, which is matched by item id)"
     )
+    if folder is None and not mmrec_form:
+        return "To use real ones, give features={modality: table}, an item column beside the features"
     if not mmrec_form:
         return own
     command = f"linked from {DISTRIBUTED_AT}: {bring_real_data_command(name, folder, features_only=True)}"

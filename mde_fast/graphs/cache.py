@@ -20,11 +20,6 @@ logger = logging.getLogger("mde_fast.graphs")
 FORMAT = "1"  # part of every key: raise it when a builder's result changes
 
 
-def default_cache_dir() -> Path:
-    """``$XDG_CACHE_HOME/mde_fast``, usually ``~/.cache/mde_fast``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mde_fast"
-
-
 class GraphCache:
     """Keeps graphs as safetensors files named by a hash of contents and settings.
 
@@ -73,7 +68,8 @@ class GraphCache:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
             os.replace(temporary, path)
         except (SafetensorError, OSError) as error:
-            temporary.unlink(missing_ok=True) if self.folder.is_dir() else None
+            if os.path.isdir(self.folder):  # which raises nothing where not even looking is allowed
+                temporary.unlink(missing_ok=True)
             logger.warning("graph not cached in %s (%s)", self.folder, error)
         return tensors
 

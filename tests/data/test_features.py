@@ -277,6 +277,42 @@ def test_item_ids_of_bytes_are_matched_as_text(with_parquet, kind):
     assert load_dataset(folder, features=IMAGE_PARQUET).features["image"].tolist() == [[3], [2], [1]]
 
 
+@pytest.fixture
+def with_numbers(write):
+    """with_numbers(item=ids, ...) -> a folder with a table of the items 3, 17 and 100 and that image.parquet."""
+
+    def with_numbers(**columns):
+        folder = write({"shop/interactions.csv": "user,item,split\na,100,0\na,3,1\na,17,2\n"})
+        pyarrow.parquet.write_table(pa.table(columns), folder / "image.parquet")
+        return folder
+
+    return with_numbers
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_item_ids_that_were_made_floats_are_matched_as_the_integers(with_numbers, kind):
+    folder = with_numbers(item=np.array([17, 2.5, 3, 100], dtype=kind), f=[1, 2, 3, 4])
+    dataset = load_dataset(folder, features=IMAGE_PARQUET)
+    assert dataset.item_ids.tolist() == [3, 17, 100]
+    assert dataset.features["image"].tolist() == [[3], [1], [4]]
+
+
+@pytest.mark.parametrize(
+    ("keys", "parts"),
+    [
+        (["17.0", "3.0", "100.0"], ["0 rows for 3 items, none for '3'", "the first is of item '17.0'"]),
+        (["017", "3", "100"], ["2 rows for 3 items, none for '17'"]),
+        ([17.0, 3.0, 17.0, 100.0], ["row 3", "item id 17.0 appears twice"]),
+        ([17.0, None, 3.0, 100.0], ["row 2", "no item id"]),
+        ([17.0, 3.0, 100.0, 2.0**53], ["row 4", "9007199254740992.0 is a float too large to be exact"]),
+        (pa.array([17.0, 2.0**24, 3.0, 100.0], pa.float32()), ["row 2", "16777216.0 is a float too large"]),
+    ],
+)
+def test_item_ids_that_could_be_mistaken_are_refused(with_numbers, refused, keys, parts):
+    with refused("image.parquet", *parts):
+        load_dataset(with_numbers(item=keys, f=list(range(len(keys)))), features=IMAGE_PARQUET)
+
+
 @pytest.mark.parametrize(
     ("columns", "parts"),
     [

@@ -39,7 +39,9 @@ def test_one_file_is_split_whole(write):
     assert dataset.notes == ("split: none in all.txt; made one: random 0.8/0.1/0.1 per user, seed 0",)
 
 
-@pytest.mark.parametrize("text", [TRAIN.rstrip(), TRAIN.replace("\n", "\r\n"), TRAIN.replace(" ", "\t"), "\n" + TRAIN])
+@pytest.mark.parametrize(
+    "text", [TRAIN.rstrip(), TRAIN.replace("\n", "\r\n"), TRAIN.replace(" ", "\t"), "\n" + TRAIN, "\ufeff" + TRAIN]
+)
 def test_white_space_does_not_matter(write, text):
     others = {"shop/valid.txt": "0 3\n", "shop/test.txt": "1 5\n"}
     expected = load(write({"shop/train.txt": TRAIN, **others})).fingerprint
@@ -67,6 +69,7 @@ def test_a_user_on_two_lines(write):
         ("0 1\n1 123456789012345678901\n", ["row 2", "'123456789012345678901'"]),
         ("0 1\n1 123456789012\n", ["row 2", "item id 123456789012", "consecutive from 0", "CSV table"]),
         ("0 1\n1 \u00e9\n", ["row 2", "'\u00e9'"]),
+        ("\ufeff0 1\n\ufeff1 2\n", ["row 2", "'\\ufeff1'"]),
     ],
 )
 def test_errors_name_the_row(write, refused, text, parts):

@@ -163,6 +163,25 @@ def test_a_file_without_permission(mmrec, refused):
         load(file)
 
 
+def test_items_of_which_nothing_is_known_are_noted(mmrec):
+    """Ids are row numbers, so a gap in them is a gap in the rows."""
+    rows = "".join(f"{user}\t{item}\n" for user in range(3) for item in [*range(1, 20), 3000])
+    folder = mmrec("userID\titemID\n" + rows)
+    for dataset in (load(folder), load_dataset(folder)):
+        assert dataset.num_items == 3001
+        assert dataset.notes[-1].startswith("2,981 of 3,001 item rows have neither interactions nor features")
+        assert not dataset.items_with_content.any()  # what was made up is no content
+        assert (np.flatnonzero(~dataset.items_without_interactions) == [*range(1, 20), 3000]).all()
+    features = np.zeros((3001, 4), dtype=np.float32)
+    features[[0, 2, 50]] = 1
+    np.save(folder / "image_feat.npy", features)
+    dataset = load_dataset(folder)
+    assert dataset.notes[-1].startswith("2,979 of 3,001 item rows")
+    assert np.flatnonzero(dataset.items_with_content).tolist() == [0, 2, 50]
+    np.save(folder / "image_feat.npy", features + np.arange(1, 5))
+    assert not any("item rows" in note for note in load_dataset(folder).notes)
+
+
 def test_reads_quickly(mmrec):
     """A file of Clothing's size."""
     rng = np.random.default_rng(0)

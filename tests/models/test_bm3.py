@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,9 @@ from torch import Tensor
 from mde_fast.kernels.dropout.reference import mask_reference
 from mde_fast.runs.assemble import make_model
 from mde_fast.runs.config import make_config, read_options
+
+sys.path.insert(0, str(Path(__file__).parent / "golden"))
+from make_bm3 import COMPARISON  # noqa: E402
 
 CPU = torch.device("cpu")
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
@@ -113,6 +119,11 @@ def test_losses_gradients_and_embeddings_follow_the_equations(options, modalitie
         torch.testing.assert_close(ours, torch.zeros_like(parameter) if one is None else one, **EXACT, msg=name)
     for ours, h in zip(model.embeddings(), twin.encode()):
         torch.testing.assert_close(ours, twin.predict(h).detach(), **EXACT)
+
+
+@pytest.mark.parametrize("number", range(len(COMPARISON.cases)))
+def test_as_in_mmrec(number):
+    COMPARISON.check(number)
 
 
 def _none_vanishes(model, seed: int) -> bool:

@@ -1,0 +1,480 @@
+"""A model of MMRec's and ours, side by side: the same data, parameters and batch, so the same loss and gradients.
+
+MMRec's code is run where it lies (``--mmrec DIR``), on stand-ins for its Config and its data loader, and only numbers
+are kept: ``<model>.json`` beside this file has the loss, the norm of every parameter's gradient and, where asked for,
+of the scores. Tests rebuild the inputs from the seeds and need no MMRec.
+
+Parameters: one ``numpy.random.default_rng(parameter_seed)`` fills all of MMRec's, in the order of its own
+``named_parameters()`` and then of ``extra``, each with ``parameter_scale * standard_normal(shape)`` as float32. Names
+and shapes are in the file, in that order.
+
+A comparison is a file ``make_<model>.py`` of this folder::
+
+    COMPARISON = Comparison(
+        theirs="VBPR",
+        ours="vbpr",
+        cases=(Case(theirs={"embedding_size": 8, "reg_weight": 0.1}, ours={"embedding_size": 8, "reg_weight": 0.1}),),
+        ours_from=lambda theirs: {"user_table": theirs["u_embedding"]},
+        theirs_from=lambda ours: {"u_embedding": ours["user_table"]},
+    )
+
+    if __name__ == "__main__":
+        COMPARISON.main()
+
+and a test, ``COMPARISON.check(number)`` for each case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import json
+import sys
+import tempfile
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor, nn
+
+FOLDER = Path(__file__).parent
+if str(FOLDER.parents[1]) not in sys.path:
+    sys.path.insert(0, str(FOLDER.parents[1]))  # tests, where tiny.py is
+
+from tiny import random_batch, tiny_dataset  # noqa: E402
+
+from mde_fast.data.dataset import InteractionDataset  # noqa: E402
+from mde_fast.graphs import GraphCache, GraphStore  # noqa: E402
+from mde_fast.models import Batch, Inputs, Model, find_model  # noqa: E402
+
+RELATIVE, ABSOLUTE = 1e-5, 1e-7  # float32 on both sides; the second is for gradients that cancel out
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One setting on both sides.
+
+    Attributes:
+        theirs: keys of MMRec's configuration -> values; what is not named is None, as in MMRec.
+        ours: options of our model.
+        num_users, num_items, modalities, density, data_seed: of :func:`tiny.tiny_dataset`.
+        batch_size, batch_seed: of :func:`tiny.random_batch`.
+        parameter_seed, parameter_scale: see above.
+        scores: compare the scores of all users and items too (``full_sort_predict``).
+    """
+
+    theirs: dict[str, Any]
+    ours: dict[str, Any]
+    num_users: int = 30
+    num_items: int = 20
+    modalities: tuple[str, ...] = ("image", "text")
+    density: float = 0.3
+    data_seed: int = 0
+    batch_size: int = 40
+    batch_seed: int = 0
+    parameter_seed: int = 1
+    parameter_scale: float = 0.3
+    scores: bool = True
+
+    def dataset(self) -> InteractionDataset:
+        return tiny_dataset(
+            self.data_seed,
+            num_users=self.num_users,
+            num_items=self.num_items,
+            modalities=tuple(self.modalities),
+            density=self.density,
+        )
+
+    def batch(self) -> Batch:
+        return random_batch(self.dataset(), self.batch_size, self.batch_seed)
+
+    def parameters(self, shapes: Mapping[str, list[int]]) -> Tensors:
+        """MMRec's name -> values, from its names and shapes in their order."""
+        rng = np.random.default_rng(self.parameter_seed)
+        return {
+            name: torch.from_numpy((self.parameter_scale * rng.standard_normal(shape)).astype(np.float32))
+            for name, shape in shapes.items()
+        }
+
+
+@dataclass
+class Result:
+    """What a side computes.
+
+    Attributes:
+        loss: of the batch.
+        gradients: MMRec's name of a parameter -> gradient; None where the loss does not depend on it.
+        scores: (U, I), or None where they are not compared.
+        shapes: MMRec's name -> shape, in the order in which they are filled.
+    """
+
+    loss: Tensor
+    gradients: dict[str, Tensor | None]
+    scores: Tensor | None
+    shapes: dict[str, list[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A class of MMRec's beside a model of ours.
+
+    Attributes:
+        theirs: name of the class; it is in ``src/models/<name in lower case>.py``.
+        ours: name of our model.
+        cases: settings to compare.
+        ours_from: MMRec's parameters -> values of ours, all of them, by name.
+        theirs_from: the reverse, for gradients; a parameter whose gradient MMRec does not have may be left out.
+        prepare_theirs, prepare_ours: called with (model, case) before the loss: the graph of an epoch, masks of a
+            dropout, whatever chance decides and both must have alike. Default: ``begin_epoch`` is not called.
+        extra: dotted names of tensors of MMRec's model that are no parameters and yet need values and gradients.
+        as_on_gpu: dotted names of parameters of MMRec's that are plain tensors once ``.to("cuda")`` has copied them.
+        score_theirs: (model, case) -> (U, I), where MMRec's own would be of parameters before the last step.
+    """
+
+    theirs: str
+    ours: str
+    cases: tuple[Case, ...]
+    ours_from: Callable[[Tensors], Tensors]
+    theirs_from: Callable[[Tensors], Tensors]
+    prepare_theirs: Callable[[Any, Case], None] | None = None
+    prepare_ours: Callable[[Any, Case], None] | None = None
+    extra: tuple[str, ...] = ()
+    as_on_gpu: tuple[str, ...] = ()
+    score_theirs: Callable[[Any, Case], Tensor] | None = None
+
+    @property
+    def file(self) -> Path:
+        return FOLDER / f"{self.ours}.json"
+
+    def main(self) -> None:
+        """``make_<model>.py --mmrec DIR``: run both, compare all of it, keep the numbers."""
+        parser = argparse.ArgumentParser(description=f"Compare {self.ours} with MMRec's {self.theirs}.")
+        parser.add_argument("--mmrec", type=Path, required=True, metavar="DIR", help="checkout of MMRec")
+        source = parser.parse_args().mmrec
+        torch.set_num_threads(1)
+        kept = []
+        for case in self.cases:
+            published = self.run_theirs(case, source)
+            own = self.run_ours(case, published.shapes)
+            _compare(own, published)
+            kept.append(
+                {
+                    "case": asdict(case),
+                    "shapes": published.shapes,
+                    "loss": float(published.loss),
+                    "gradient_norms": {name: _norm(value) for name, value in published.gradients.items()},
+                    "score_norm": _norm(published.scores),
+                }
+            )
+            print(f"{self.ours} {case.ours}: loss {float(own.loss):.7f}, MMRec {float(published.loss):.7f}")
+        self.file.write_text(json.dumps({"class": self.theirs, "cases": kept}, indent=1) + "\n")
+
+    def check(self, number: int) -> None:
+        """Our side of a case against the numbers that are kept."""
+        kept = json.loads(self.file.read_text())["cases"][number]
+        case = self.cases[number]
+        assert kept["case"] == json.loads(json.dumps(asdict(case))), "the case has changed: run the script again"
+        own = self.run_ours(case, kept["shapes"])
+        _close(float(own.loss), kept["loss"], "loss")
+        for name, norm in kept["gradient_norms"].items():
+            if norm is not None:
+                _close(_norm(own.gradients[name]), norm, name)
+        if kept["score_norm"] is not None:
+            _close(_norm(own.scores), kept["score_norm"], "scores")
+
+    def run_ours(self, case: Case, shapes: Mapping[str, list[int]]) -> Result:
+        """Our loss and gradients, by MMRec's names."""
+        dataset = case.dataset()
+        kind = find_model(self.ours)
+        model = kind.build(
+            kind.Options(**case.ours),
+            Inputs(
+                num_users=dataset.num_users,
+                num_items=dataset.num_items,
+                features={name: torch.from_numpy(matrix) for name, matrix in dataset.features.items()},
+                graphs=GraphStore(dataset.train_matrix, dataset.features, GraphCache(None)),
+                precision="fp32",
+                generator=torch.Generator().manual_seed(0),
+            ),
+        )
+        _fill_ours(model, self.ours_from(case.parameters(shapes)))
+        if self.prepare_ours:
+            self.prepare_ours(model, case)
+        loss = model.loss_parts(case.batch()).sum()
+        loss.backward()
+        own = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+        users, items = model.embeddings()
+        return Result(loss.detach(), dict(self.theirs_from(own)), users @ items.T if case.scores else None)
+
+    def run_theirs(self, case: Case, source: Path) -> Result:
+        """MMRec's loss and gradients, from its own code."""
+        dataset = case.dataset()
+        with tempfile.TemporaryDirectory() as folder, _importable(source), contextlib.redirect_stdout(sys.stderr):
+            torch.manual_seed(0)  # whatever it draws for itself is overwritten below, or up to prepare_theirs
+            np.random.seed(0)
+            write_dataset(dataset, Path(folder) / "tiny")
+            config = Config(case.theirs, data_path=f"{folder}/", dataset="tiny", train_batch_size=case.batch_size)
+            kind = getattr(importlib.import_module(f"models.{self.theirs.lower()}"), self.theirs)
+            model = kind(config, TrainLoader(dataset))
+            for name in self.as_on_gpu:
+                _make_plain(model, name)
+            tensors = {**dict(model.named_parameters()), **{name: _attribute(model, name) for name in self.extra}}
+            shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
+            with torch.no_grad():
+                for name, values in case.parameters(shapes).items():
+                    tensors[name].copy_(values)
+            for name in self.extra:
+                tensors[name].requires_grad_()
+            if self.prepare_theirs:
+                self.prepare_theirs(model, case)
+            batch = case.batch()
+            loss = model.calculate_loss(torch.stack([batch.users, batch.positives, batch.negatives])).sum()
+            loss.backward()
+            gradients = {name: tensor.grad for name, tensor in tensors.items()}
+            scores = None
+            if case.scores:
+                with torch.no_grad():
+                    everyone = [torch.arange(dataset.num_users)]
+                    scores = self.score_theirs(model, case) if self.score_theirs else model.full_sort_predict(everyone)
+        return Result(loss.detach(), gradients, scores, shapes)
+
+
+def _fill_ours(model: Model, values: Tensors) -> None:
+    parameters = dict(model.named_parameters())
+    assert parameters.keys() == values.keys(), f"ours_from gives {sorted(values)}, the model has {sorted(parameters)}"
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            assert parameter.shape == values[name].shape, f"{name}: {parameter.shape}, given {values[name].shape}"
+            parameter.copy_(values[name])
+
+
+def _attribute(model: Any, dotted: str) -> Any:
+    for name in dotted.split("."):
+        model = getattr(model, name)
+    return model
+
+
+def _make_plain(model: Any, dotted: str) -> None:
+    """Turn a parameter into a tensor that the optimiser does not see and that can be assigned to."""
+    path, _, name = dotted.rpartition(".")
+    owner = _attribute(model, path) if path else model
+    setattr(owner, name, owner._parameters.pop(name).detach().clone())
+
+
+def _norm(tensor: Tensor | None) -> float | None:
+    return None if tensor is None else float(tensor.double().norm())
+
+
+def _close(own: float | None, published: float, what: str) -> None:
+    assert own is not None, f"{what}: MMRec has {published}, ours nothing"
+    assert abs(own - published) <= ABSOLUTE + RELATIVE * abs(published), f"{what}: {own}, MMRec has {published}"
+
+
+def _compare(own: Result, published: Result) -> None:
+    """All numbers, at the time of making: every entry within RELATIVE of its tensor's largest."""
+    pairs = {"loss": (own.loss, published.loss), "scores": (own.scores, published.scores)}
+    for name, gradient in published.gradients.items():
+        if gradient is not None:
+            assert name in own.gradients, f"{name}: MMRec has a gradient, theirs_from gives none"
+            pairs[name] = own.gradients[name], gradient
+        elif own.gradients.get(name) is not None:
+            assert not own.gradients[name].any(), f"{name}: a gradient that MMRec does not have"
+    for name, (ours, theirs) in pairs.items():
+        if ours is None or theirs is None:
+            continue
+        assert ours.shape == theirs.shape, f"{name}: {tuple(ours.shape)}, MMRec's {tuple(theirs.shape)}"
+        most = float((ours - theirs).abs().max())
+        assert most <= ABSOLUTE + RELATIVE * float(theirs.abs().max()), f"{name}: differs by {most}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What MMRec's classes are given
+
+
+class Config:
+    """Keys and values, None for a key that nobody set."""
+
+    def __init__(self, values: Mapping[str, Any], **others: Any):
+        self.values = {
+            "USER_ID_FIELD": "userID",
+            "ITEM_ID_FIELD": "itemID",
+            "NEG_PREFIX": "neg__",
+            "device": torch.device("cpu"),
+            "use_gpu": False,
+            "end2end": False,
+            "is_multimodal_model": True,
+            "vision_feature_file": "image_feat.npy",
+            "text_feature_file": "text_feat.npy",
+            "user_graph_dict_file": "user_graph_dict.npy",
+            **others,
+            **values,
+        }
+
+    def __getitem__(self, key: str) -> Any:
+        return self.values.get(key)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.values
+
+
+class TrainLoader:
+    """What models ask of MMRec's training data."""
+
+    def __init__(self, dataset: InteractionDataset):
+        train = dataset.train_matrix.tocoo()
+        self.matrix = scipy.sparse.coo_matrix((np.ones(train.nnz), (train.row, train.col)), shape=train.shape)
+        self.dataset = self
+        self.inter_num, (self.user_num, self.item_num) = train.nnz, train.shape
+
+    def get_user_num(self) -> int:
+        return self.user_num
+
+    def get_item_num(self) -> int:
+        return self.item_num
+
+    def inter_matrix(self, form: str = "coo", value_field: str | None = None):
+        return self.matrix.asformat(form)
+
+
+def write_dataset(dataset: InteractionDataset, folder: Path) -> None:
+    """Features, and users by the number of items in common, equal numbers by ascending user."""
+    folder.mkdir()
+    for name, matrix in dataset.features.items():
+        np.save(folder / f"{name}_feat.npy", matrix)
+    train = dataset.train_matrix.toarray()
+    common = train @ train.T
+    np.fill_diagonal(common, 0)
+    neighbours = {}
+    for user, counts in enumerate(common):
+        nearest = [int(other) for other in np.argsort(-counts, kind="stable") if counts[other] > 0][:200]
+        neighbours[user] = [nearest, [float(counts[other]) for other in nearest]]
+    np.save(folder / "user_graph_dict.npy", np.array(neighbours, dtype=object), allow_pickle=True)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What MMRec's code needs of libraries as they are now
+
+
+@contextlib.contextmanager
+def _importable(source: Path) -> Iterator[None]:
+    """MMRec's modules can be imported, and old calls of theirs mean what they meant."""
+    folder = source / "src" if (source / "src").is_dir() else source
+    _stand_in("torch_geometric", {})
+    _stand_in("torch_geometric.nn", {})
+    _stand_in("torch_geometric.nn.conv", {"MessagePassing": MessagePassing})
+    functions = {
+        "remove_self_loops": _remove_self_loops,
+        "add_self_loops": _add_self_loops,
+        "degree": _degree,
+        "softmax": _segment_softmax,
+        "dropout_adj": _dropout_adj,
+    }
+    _stand_in("torch_geometric.utils", functions)
+    _stand_in("torch_geometric.nn.inits", {"uniform": lambda size, tensor: tensor.data.uniform_(-1, 1)})
+    _stand_in("torch_scatter", {"scatter": None, "scatter_add": None})
+    _stand_in("sklearn", {})
+    _stand_in("sklearn.cluster", {"KMeans": None})
+    repairs = [
+        mock.patch.object(torch.sparse, "FloatTensor", _sparse_tensor),
+        mock.patch.object(torch.Tensor, "cuda", lambda tensor, *_: tensor),
+        mock.patch.object(scipy.sparse.dok_matrix, "_update", _dok_update, create=True),
+        mock.patch.object(sys, "path", [str(folder), *sys.path]),
+    ]
+    with contextlib.ExitStack() as stack:
+        for repair in repairs:
+            stack.enter_context(repair)
+        yield
+
+
+def _stand_in(name: str, entries: Mapping[str, Any]) -> None:
+    """A module of that name, unless there is one."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
+        return
+    module = types.ModuleType(name)
+    vars(module).update(entries)
+    sys.modules[name] = module
+    parent, _, child = name.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], child, module)
+
+
+def _sparse_tensor(indices: Tensor, values: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Whole numbers too, which ``torch.sparse.FloatTensor`` took once."""
+    return torch.sparse_coo_tensor(indices, values, size, check_invariants=False)
+
+
+def _dok_update(matrix, entries: Mapping[tuple[int, int], float]) -> None:
+    for place, value in entries.items():
+        matrix[place] = value
+
+
+class MessagePassing(nn.Module):
+    """As in PyTorch Geometric, as far as MMRec uses it: ``edge_index`` is (source, target), ``x_j`` the source's."""
+
+    def __init__(self, aggr: str = "add", **_: Any):
+        super().__init__()
+        self.aggr = aggr
+
+    def propagate(self, edge_index: Tensor, size: tuple[int, int] | None = None, **inputs: Any) -> Tensor:
+        source, target = edge_index
+        x = inputs["x"]
+        count = x.shape[0]
+        known = {
+            **inputs,
+            "x_j": x[source],
+            "x_i": x[target],
+            "edge_index": edge_index,
+            "edge_index_i": target,
+            "edge_index_j": source,
+            "size": size or (count, count),
+            "size_i": count,
+            "size_j": count,
+        }
+        wanted = self.message.__code__.co_varnames[1 : self.message.__code__.co_argcount]
+        messages = self.message(**{name: known[name] for name in wanted})
+        total = messages.new_zeros(count, *messages.shape[1:]).index_add(0, target, messages)
+        if self.aggr == "mean":
+            total = total / _degree(target, count, total.dtype).clamp_min(1)[:, None]
+        return self.update(total)
+
+    def message(self, x_j: Tensor) -> Tensor:
+        return x_j
+
+    def update(self, aggr_out: Tensor) -> Tensor:
+        return aggr_out
+
+
+def _remove_self_loops(edge_index: Tensor, edge_attr: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    kept = edge_index[0] != edge_index[1]
+    return edge_index[:, kept], None if edge_attr is None else edge_attr[kept]
+
+
+def _add_self_loops(edge_index: Tensor, num_nodes: int) -> tuple[Tensor, None]:
+    loops = torch.arange(num_nodes).expand(2, -1)
+    return torch.cat([edge_index, loops], dim=1), None
+
+
+def _dropout_adj(edge_index: Tensor, p: float) -> tuple[Tensor, None]:
+    assert p == 0, "edges are dropped by chance: patch this to drop the same on both sides"
+    return edge_index, None
+
+
+def _degree(index: Tensor, num_nodes: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.bincount(index, minlength=num_nodes).to(dtype)
+
+
+def _segment_softmax(values: Tensor, index: Tensor, num_nodes: int) -> Tensor:
+    """Over the values that have the same index."""
+    largest = values.new_full((num_nodes,), -torch.inf).scatter_reduce(0, index, values.detach(), "amax")
+    exponent = (values - largest[index]).exp()
+    return exponent / (exponent.new_zeros(num_nodes).index_add(0, index, exponent)[index] + 1e-16)
