@@ -50,6 +50,7 @@ class MMGCN(Model[MMGCNOptions]):
     Options = MMGCNOptions
     min_modalities = 1
     part_names = ("bpr", "regulariser")
+    ids: Tensor
 
     def __init__(self, options: MMGCNOptions, inputs: Inputs):
         super().__init__()
@@ -72,8 +73,7 @@ class MMGCN(Model[MMGCNOptions]):
         Args:
             nodes: (rows,) numbers of nodes; the last layer is made for no others.
         """
-        total = sum(network(self.graph, self.ids, nodes) for network in self.networks)
-        return total / len(self.networks)
+        return torch.stack([network(self.graph, self.ids, nodes) for network in self.networks]).mean(0)
 
     def loss_parts(self, batch: Batch) -> Tensor:
         """BPR, and lambda times the mean squares of the batch's id embeddings and of all image preferences."""
@@ -86,9 +86,14 @@ class MMGCN(Model[MMGCNOptions]):
         # A triple's user counts twice, once beside each of its items; of the preferences the image's alone count.
         regulariser = (2 * users + positives + negatives).mean() / 2
         if "image" in self.modalities:
-            preference = self.networks[self.modalities.index("image")].preference
-            regulariser = regulariser + preference.square().mean()
+            regulariser = regulariser + self.preference("image").square().mean()
         return torch.stack([ranking, self.options.reg_weight * regulariser])
+
+    def preference(self, modality: str) -> Tensor:
+        """(U, F_m) what stands for users where items have their features."""
+        network = self.networks[self.modalities.index(modality)]
+        assert isinstance(network, Network)
+        return network.preference
 
     @torch.no_grad()
     def embeddings(self) -> tuple[Tensor, Tensor]:
@@ -128,22 +133,21 @@ class Network(nn.Module):
         width = options.reduced_size if self.tower else features.shape[1]  # F_m from here on
         preference = nn.init.xavier_normal_(torch.empty(inputs.num_users, width), generator=generator)
         _add(self, "preference", preference, self.learned)
-        self.layers = nn.ModuleList(Layer(size, dim, generator) for size in (width, dim, dim))
-        nn.init.xavier_normal_(self.layers[0].join.weight, generator=generator)  # the others keep nn.Linear's
+        self.first, self.second, self.third = (Layer(size, dim, generator) for size in (width, dim, dim))
+        nn.init.xavier_normal_(self.first.join.weight, generator=generator)  # the others keep nn.Linear's
         self._constants: dict[str, Tensor] = {}
         self.register_load_state_dict_post_hook(lambda module, _: module._constants.clear())
 
     def forward(self, graph: CSRGraph, ids: Tensor, nodes: Tensor | None) -> Tensor:
         """(rows, D) representations of ``nodes``, or (N, D) of all; ``graph`` (N, N), ``ids`` (N, D)."""
-        first, second, third = self.layers
-        x = self._first_layer(first, ids)
-        x = second(x, spmm(graph, x) @ second.weight, ids)
+        x = self._first_layer(ids)
+        x = self.second(x, spmm(graph, x) @ self.second.weight, ids)
         mean = spmm(graph, x)
         if nodes is not None:
             x, mean, ids = (F.embedding(nodes, table) for table in (x, mean, ids))
-        return third(x, mean @ third.weight, ids)
+        return self.third(x, mean @ self.third.weight, ids)
 
-    def _first_layer(self, layer: Layer, ids: Tensor) -> Tensor:
+    def _first_layer(self, ids: Tensor) -> Tensor:
         """(N, D) from preferences of users and features of items, L2-normalised."""
         still_users, still_items = not self.learned, self.tower is None
         users = self._once("users", still_users, lambda: normalize_rows(self.preference))  # (U, F)
@@ -151,9 +155,9 @@ class Network(nn.Module):
             "items", still_items, lambda: normalize_rows(self.features if self.tower is None else self.tower())
         )  # (I, F)
         own_ids = ids.split([users.shape[0], items.shape[0]])
-        hears_items = self._messages("to users", self.to_users, items, still_items, layer.weight)
-        hears_users = self._messages("to items", self.to_items, users, still_users, layer.weight)
-        return torch.cat([layer(users, hears_items, own_ids[0]), layer(items, hears_users, own_ids[1])])
+        hears_items = self._messages("to users", self.to_users, items, still_items, self.first.weight)
+        hears_users = self._messages("to items", self.to_items, users, still_users, self.first.weight)
+        return torch.cat([self.first(users, hears_items, own_ids[0]), self.first(items, hears_users, own_ids[1])])
 
     def _messages(self, name: str, graph: CSRGraph, x: Tensor, still: bool, weight: Tensor) -> Tensor:
         """(R, F) A x W for a graph (R, C), the dense product on whichever side has fewer rows."""
@@ -193,7 +197,7 @@ class Layer(nn.Module):
         x_hat = F.leaky_relu(self.own(x), inplace=True) + ids
         of_h, of_x_hat = self.join.weight.split([h.shape[1], ids.shape[1]], dim=1)
         # W [h | x_hat] without writing the concatenation, which is the widest matrix here.
-        joined = torch.addmm(F.linear(h, of_h, self.join.bias), x_hat, of_x_hat.T)
+        joined = F.linear(h, of_h, self.join.bias).addmm_(x_hat, of_x_hat.T)
         return F.leaky_relu(joined, inplace=True)
 
 

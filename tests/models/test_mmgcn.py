@@ -37,14 +37,14 @@ def _dense(model, tensors, dataset):
     mean = adjacency / adjacency.sum(1, keepdim=True).clamp_min(1)
     total = 0
     for number, (name, features) in enumerate(dataset.features.items()):
-        own = {key.split(f"networks.{number}.")[1]: t for key, t in tensors.items() if f"networks.{number}." in key}
+        own = {key.split(f"networks.{number}")[1]: t for key, t in tensors.items() if f"networks.{number}" in key}
         features = torch.from_numpy(features).double()
         if name in model.options.reduced:
-            features = features @ own["tower.first.weight"].T + own["tower.first.bias"]
-        x = torch.cat([own["preference"], features])
+            features = features @ own[".tower.first.weight"].T + own[".tower.first.bias"]
+        x = torch.cat([own[".preference"], features])
         x = x / x.norm(dim=1, keepdim=True)
-        for place in range(3):
-            layer = {key.split(f"layers.{place}.")[1]: t for key, t in own.items() if f"layers.{place}." in key}
+        for place in ("first", "second", "third"):
+            layer = {key.split(f".{place}.")[1]: t for key, t in own.items() if key.startswith(f".{place}.")}
             h = F.leaky_relu(mean @ x @ layer["weight"])
             x_hat = F.leaky_relu(x @ layer["own.weight"].T + layer["own.bias"]) + tensors["ids"]
             x = F.leaky_relu(torch.cat([h, x_hat], 1) @ layer["join.weight"].T + layer["join.bias"])

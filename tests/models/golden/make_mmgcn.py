@@ -12,8 +12,8 @@ SMALL = {"embedding_size": 8, "n_layers": 2}
 NAMES = {"ids": "id_embedding"}  # ours -> MMRec's
 for _number, _network in enumerate(("v_gcn", "t_gcn")):
     NAMES[f"networks.{_number}.preference"] = f"{_network}.preference"
-    for _layer in range(3):
-        _own = f"networks.{_number}.layers.{_layer}"
+    for _layer, _place in enumerate(("first", "second", "third")):
+        _own = f"networks.{_number}.{_place}"
         NAMES[f"{_own}.weight"] = f"{_network}.conv_embed_{_layer + 1}.weight"
         for _kind in ("weight", "bias"):
             NAMES[f"{_own}.own.{_kind}"] = f"{_network}.linear_layer{_layer + 1}.{_kind}"
