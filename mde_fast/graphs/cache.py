@@ -13,25 +13,11 @@ import xxhash
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ..errors import InputError
-from ..files.places import user_cache
 from ..kernels import CSRGraph
 
 logger = logging.getLogger("mde_fast.graphs")
 
 FORMAT = "1"  # part of every key: raise it when a builder's result changes
-
-
-def default_cache_dir() -> Path:
-    """``$XDG_CACHE_HOME/mde_fast``, usually ``~/.cache/mde_fast``.
-
-    Raises:
-        InputError: no home folder is known.
-    """
-    folder = user_cache()
-    if folder is None:
-        raise InputError("no home folder is known for the cache of graphs; give --cache-dir FOLDER, or none")
-    return folder
 
 
 class GraphCache:

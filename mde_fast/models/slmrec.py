@@ -15,6 +15,8 @@ from ..nn.towers import FeatureTower
 from ..options import Options, at_least, option, positive
 from .model import Batch, Inputs, Model
 
+ROWS_PER_BLOCK = 4096  # of all nodes, when everyone is embedded
+
 
 @dataclass(frozen=True)
 class SLMRecOptions(Options):
@@ -38,6 +40,10 @@ class SLMRecOptions(Options):
     )
     weight_decay: float = option(0.0001, "of Adam, here as half the squares of all parameters", check=at_least(0))
     adj_type: str = option("pre", "graph: D^-1/2 A D^-1/2", choices=("pre",))
+    propagate_once: bool = option(
+        True,
+        "propagate the frozen features once, and keep (U + I) F numbers; otherwise their embeddings at every step",
+    )
     unused_layer: bool = option(
         True,
         "with two modalities: keep the layer of the third, which nothing contrasts there (published code)",
@@ -53,6 +59,7 @@ class SLMRec(Model[SLMRecOptions]):
 
     title = "SLMRec (2022): self-supervised, task FAC"
     Options = SLMRecOptions
+    reach: Tensor
     min_modalities = 1
     part_names = ("contrast", "fac", "weight_decay")
 
@@ -77,8 +84,9 @@ class SLMRec(Model[SLMRecOptions]):
         names = sorted(inputs.features, key=lambda name: name == "text")
         self.towers = nn.ModuleList()
         for name in names:
+            features = F.normalize(inputs.features[name].float(), dim=1)  # (I, F)
             tower = FeatureTower(
-                F.normalize(inputs.features[name].float(), dim=1),
+                self._at_every_node(features) if options.propagate_once else features,
                 width,
                 projection="linear",
                 hidden=0,
@@ -87,6 +95,8 @@ class SLMRec(Model[SLMRecOptions]):
             )
             nn.init.xavier_uniform_(tower.first.weight, generator=generator)
             self.towers.append(tower)
+        if options.propagate_once:
+            self.register_buffer("reach", self._at_every_node(torch.ones(self.num_items, 1)), persistent=False)
         self.user_fusion = layer(width, width * (1 + len(names)))
         self.item_fusion = layer(width, width * (1 + len(names)))
         # The spaces of FAC, one for each modality; the last of several has half the width.
@@ -99,26 +109,51 @@ class SLMRec(Model[SLMRecOptions]):
     def build(cls, options: SLMRecOptions, inputs: Inputs) -> SLMRec:
         return cls(options, inputs, inputs.graphs.user_item())
 
-    def encode(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean over LightGCN's layers of ids and modalities side by side, of the users (B,) and the items (C,) alone.
+    @torch.no_grad()
+    def _at_every_node(self, content: Tensor) -> Tensor:
+        """Items' frozen content (I, F), added up over LightGCN's layers: what reaches each node of it, (U + I, F).
 
-        All 1 + M have the same user table, and layers are linear: what comes from users is made once, not 1 + M times.
+        Layers and towers are linear: the tower of a sum of layers is the sum of the layers of a tower.
+        """
+        content = content.to(self.from_items.device)
+        items, users = _sums_of_layers(self.from_items, self.from_users, content, self.options.n_layers)
+        return torch.cat([users, items]).cpu()
+
+    def encode(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Sums over LightGCN's layers of what is learned: of the user table, and of the items' tables side by side.
+
+        All 1 + M graphs have the same user table, and layers are linear: what comes from users is made once.
 
         Returns:
-            (B, (1 + M) D) and (C, (1 + M) D).
+            At users (U, D) and (U, T D), at items (I, D) and (I, T D). T is 1, the ids, where the features were
+            propagated beforehand, else 1 + M.
         """
-        layers, tables = self.options.n_layers, 1 + len(self.towers)
-        content = torch.cat([self.item_table, *(tower() for tower in self.towers)], dim=1)  # (I, (1 + M) D)
+        tables = [self.item_table]
+        if not self.options.propagate_once:
+            tables += [tower() for tower in self.towers]
+        layers = self.options.n_layers
         users_of_users, items_of_users = _sums_of_layers(self.from_users, self.from_items, self.user_table, layers)
-        items_of_items, users_of_items = _sums_of_layers(self.from_items, self.from_users, content, layers)
-        z_users = F.embedding(users, users_of_users).repeat(1, tables) + F.embedding(users, users_of_items)
-        z_items = F.embedding(items, items_of_users).repeat(1, tables) + F.embedding(items, items_of_items)
-        return z_users / (layers + 1), z_items / (layers + 1)
+        items_of_items, users_of_items = _sums_of_layers(
+            self.from_items, self.from_users, torch.cat(tables, dim=1), layers
+        )
+        return (users_of_users, users_of_items), (items_of_users, items_of_items)
+
+    def _rows(self, sums: tuple[Tensor, Tensor], rows: Tensor, first: int) -> Tensor:
+        """(B, (1 + M) D) mean over layers of ids and modalities, of a side's rows (B,); its row 0 is node ``first``."""
+        of_users, of_items = (F.embedding(rows, table) for table in sums)
+        parts = [of_items]
+        if self.options.propagate_once:
+            nodes = rows + first
+            for tower in self.towers:
+                # The tower has added its bias once, and it too comes along every path.
+                parts.append(tower(nodes) + (F.embedding(nodes, self.reach) - 1) * tower.first.bias)
+        return (of_users.repeat(1, 1 + len(self.towers)) + torch.cat(parts, dim=1)) / (self.options.n_layers + 1)
 
     def loss_parts(self, batch: Batch) -> Tensor:
         """InfoNCE of users and items, alpha times that of FAC; the batch's negatives are not looked at."""
         options = self.options
-        z_users, z_items = self.encode(batch.users, batch.positives)
+        users, items = self.encode()
+        z_users, z_items = self._rows(users, batch.users, 0), self._rows(items, batch.positives, self.num_users)
         contrast = _info_nce(
             normalize_rows(self.user_fusion(z_users)), normalize_rows(self.item_fusion(z_items)), options.temperature
         )
@@ -141,10 +176,17 @@ class SLMRec(Model[SLMRecOptions]):
     @torch.no_grad()
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Both sides fused, (U, D) and (I, D); not normalised, though trained by cosines."""
-        device = self.user_table.device
-        everyone = torch.arange(self.num_users, device=device), torch.arange(self.num_items, device=device)
-        users, items = self.encode(*everyone)
-        return self.user_fusion(users), self.item_fusion(items)
+        users, items = self.encode()
+        return (
+            torch.cat([self.user_fusion(self._rows(users, rows, 0)) for rows in self._blocks(self.num_users)]),
+            torch.cat(
+                [self.item_fusion(self._rows(items, rows, self.num_users)) for rows in self._blocks(self.num_items)]
+            ),
+        )
+
+    def _blocks(self, count: int) -> tuple[Tensor, ...]:
+        """Row numbers up to ``count``, a few at a time, as each takes its features along."""
+        return torch.arange(count, device=self.user_table.device).split(ROWS_PER_BLOCK)
 
 
 def _upper_right(user_item: CSRGraph, num_users: int) -> CSRGraph:

@@ -31,6 +31,7 @@ class FeatureTower(nn.Module):
         *,
         projection: str,
         hidden: int,
+        initial: str = "xavier",
         precision: str,
         generator: torch.Generator,
         trained: bool = False,
@@ -41,6 +42,7 @@ class FeatureTower(nn.Module):
             dim: D.
             projection: ``mlp`` or ``linear``.
             hidden: width between the two layers of ``mlp``.
+            initial: weights: ``xavier``, Xavier's normal distribution, or ``pytorch``, what PyTorch gives a Linear.
             precision: one of FEATURE_DTYPES.
             generator: of the initial parameters.
             trained: the features are parameters themselves, and learn.
@@ -56,7 +58,7 @@ class FeatureTower(nn.Module):
         self.first = linear(features.shape[1], hidden if projection == "mlp" else dim, generator)
         self.second = linear(hidden, dim, generator) if projection == "mlp" else None
         for layer in (self.first, self.second):
-            if layer is not None:
+            if layer is not None and initial == "xavier":
                 # Biases keep PyTorch's small random values: an item without content must not start as a zero row, whose
                 # direction, and so whose gradient, is undefined.
                 nn.init.xavier_normal_(layer.weight, generator=generator)

@@ -10,8 +10,8 @@ from ..data import load_dataset
 from ..data.dataset import InteractionDataset
 from ..data.options import DataOptions
 from ..errors import InputError
+from ..files.places import user_cache, user_path
 from ..graphs import GraphCache, GraphStore
-from ..graphs.cache import default_cache_dir
 from ..models import Inputs, Model, find_model
 from ..training.memory import keep_freed_memory
 from ..training.options import TrainingOptions
@@ -97,7 +97,10 @@ def _count(modalities: int) -> str:
 
 
 def graph_folder(options: DataOptions) -> Path | None:
-    """Where finished graphs are kept, None for nowhere."""
+    """Where finished graphs are kept, None for nowhere, as where nobody has a home."""
     if options.cache_dir == "none":
         return None
-    return Path(options.cache_dir) if options.cache_dir else default_cache_dir() / "graphs"
+    if options.cache_dir:
+        return user_path(options.cache_dir, "--cache-dir")
+    cache = user_cache()
+    return None if cache is None else cache / "graphs"

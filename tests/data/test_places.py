@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from mde_fast.data import load_dataset
+from mde_fast.data.options import DataOptions
 from mde_fast.files.places import user_cache, user_path
 from mde_fast.graphs import GraphCache
-from mde_fast.graphs.cache import default_cache_dir
+from mde_fast.runs.assemble import graph_folder
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_home(monkeypatch, tmp_path):
     assert user_path("~/data") == tmp_path / "data" and user_path(Path("data")) == Path("data")
     assert user_cache() == tmp_path / "cache" / "mde_fast"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert user_cache() == default_cache_dir() == tmp_path / ".cache" / "mde_fast"
+    assert user_cache() == tmp_path / ".cache" / "mde_fast" and graph_folder(DataOptions()) == user_cache() / "graphs"
 
 
 def test_a_home_that_is_not_known(refused, mmrec, homeless, monkeypatch):
@@ -68,8 +69,9 @@ def test_without_a_home_there_is_no_cache(refused, homeless, mmrec):
     assert load_dataset("baby", use_features=False).data == "stand-in"
     with refused("'other' not found; looked in data (no such folder);"):
         load_dataset("other")
-    with refused("no home folder", "--cache-dir"):
-        default_cache_dir()
+    assert graph_folder(DataOptions()) is None
+    with refused("no home folder is known for ~", "--cache-dir"):
+        graph_folder(DataOptions(cache_dir="~/graphs"))
 
 
 def test_folders_that_may_not_be_looked_into(refused, locked, monkeypatch):

@@ -9,8 +9,7 @@ import pytest
 import torch
 from tiny import tiny_dataset
 
-from mde_fast.graphs import GraphCache, Graphs, build_graphs
-from mde_fast.graphs.cache import default_cache_dir
+from mde_fast.graphs import GraphCache, GraphStore
 from mde_fast.kernels import CSRGraph
 
 WITH_VALUES = CSRGraph(
@@ -168,29 +167,25 @@ def test_errors_of_a_builder_are_not_hidden(tmp_path):
         GraphCache(tmp_path).graph(lambda: 1 / 0, "some graph", 1)
 
 
-def test_default_folder(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_cache_dir() == tmp_path / "mde_fast"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert default_cache_dir() == Path.home() / ".cache" / "mde_fast"
-
-
-def _build(dataset, cache, **options) -> Graphs:
-    return build_graphs(dataset, **{"user_k": 3, "item_k": 4} | options, cache=cache)
+def _build(dataset, cache, *, user_k=3, item_k=4, weights=()) -> tuple[CSRGraph, CSRGraph, CSRGraph]:
+    """Every graph that MDE passes messages over; with weights the item graphs are one."""
+    store = GraphStore(dataset.train_matrix, dataset.features, cache)
+    items = store.blended_item_graph(item_k, weights) if weights else store.item_graphs(item_k)
+    return store.user_item(), store.co_occurrence(user_k), items
 
 
 def test_graphs_of_a_data_set_from_the_cache(tmp_path):
     dataset, cache = tiny_dataset(), GraphCache(tmp_path)
     built, found, fresh = _build(dataset, cache), _build(dataset, cache), _build(dataset, GraphCache(None))
-    for name in ("user_item", "user_user", "item_item"):
-        assert _same(getattr(found, name), getattr(fresh, name)) and _same(getattr(built, name), getattr(fresh, name))
+    for first, second, without in zip(built, found, fresh):
+        assert _same(second, without) and _same(first, without)
 
 
 def test_what_changes_the_graphs_changes_the_files(tmp_path):
     dataset, cache = tiny_dataset(), GraphCache(tmp_path)
     _build(dataset, cache)
     assert len(_files(tmp_path)) == 3  # users, images, texts
-    _build(dataset, cache, item_graph="blend", blend_weights=(0.1, 0.9))
+    _build(dataset, cache, weights=(0.1, 0.9))
     assert len(_files(tmp_path)) == 3, "a blend is made of the same neighbours"
     _build(dataset, cache, user_k=2)
     assert len(_files(tmp_path)) == 4

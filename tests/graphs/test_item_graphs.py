@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny import tiny_dataset
 
-from mde_fast.graphs import GraphCache, build_graphs
+from mde_fast.graphs import GraphCache, GraphStore
 from mde_fast.graphs.co_occurrence import co_occurrence_graph
 from mde_fast.graphs.neighbours import blend_item_graphs, nearest_neighbours, stack_item_graphs
 from mde_fast.graphs.user_item import user_item_graph
@@ -58,23 +58,26 @@ def test_blend_needs_a_weight_for_each_modality():
         blend_item_graphs(_random_neighbours(2), (0.2, 0.3, 0.5))
 
 
+def _store(dataset) -> GraphStore:
+    return GraphStore(dataset.train_matrix, dataset.features, GraphCache(None))
+
+
 @pytest.mark.parametrize("item_graph", ("per_modality", "blend"))
 def test_graphs_of_a_data_set(item_graph):
     dataset = tiny_dataset(modalities=("image", "text", "audio"))
     weights = (0.2, 0.3, 0.5)
-    graphs = build_graphs(
-        dataset, user_k=3, item_k=4, item_graph=item_graph, blend_weights=weights, cache=GraphCache(None)
-    )
+    store = _store(dataset)
+    made = store.item_graphs(4) if item_graph == "per_modality" else store.blended_item_graph(4, weights)
     lists = [nearest_neighbours(matrix, 4) for matrix in dataset.features.values()]
     items = stack_item_graphs(lists) if item_graph == "per_modality" else blend_item_graphs(lists, weights)
-    assert np.array_equal(_dense(graphs.item_item), _dense(items))
-    assert np.array_equal(_dense(graphs.user_user), _dense(co_occurrence_graph(dataset.train_matrix, 3)))
-    assert np.array_equal(_dense(graphs.user_item), _dense(user_item_graph(dataset.train_matrix)))
+    assert np.array_equal(_dense(made), _dense(items))
+    assert np.array_equal(_dense(store.co_occurrence(3)), _dense(co_occurrence_graph(dataset.train_matrix, 3)))
+    assert np.array_equal(_dense(store.user_item()), _dense(user_item_graph(dataset.train_matrix)))
 
 
 def test_held_out_interactions_do_not_leak():
     dataset = tiny_dataset()
-    graphs = build_graphs(dataset, cache=GraphCache(None))
-    edges = set(zip(graphs.user_item.rows().tolist(), graphs.user_item.columns.tolist()))
+    graph = _store(dataset).user_item()
+    edges = set(zip(graph.rows().tolist(), graph.columns.tolist()))
     for split in (dataset.valid, dataset.test):
         assert not edges & set(zip(split.users.tolist(), (dataset.num_users + split.items).tolist()))

@@ -9,8 +9,11 @@ from toy import Toy
 
 from mde_fast.models import find_model, model_names
 
-# What makes a model small, of the options that it has.
-SMALL = {"embedding_size": 8, "projection_hidden": 16, "user_k": 4, "knn_k": 3}
+# Of the options that a model has: what makes it small, and what lets an epoch have a graph of its own.
+SMALL = {
+    **{"embedding_size": 8, "content_size": 8, "reduced_size": 5, "projection_hidden": 16, "user_k": 4, "knn_k": 3},
+    "user_graph_filled": True,
+}
 
 
 def _contract(name: str) -> type[ModelContract]:

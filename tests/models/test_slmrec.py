@@ -102,6 +102,8 @@ def _info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
         {"n_layers": 4, "embedding_size": 5, "temperature": 0.7},
         {"ssl_alpha": 0.0, "weight_decay": 0.0},
         {"unused_layer": False},
+        {"propagate_once": False},
+        {"propagate_once": False, "n_layers": 2},
     ),
     ids=str,
 )
@@ -109,9 +111,13 @@ def test_losses_gradients_and_embeddings_follow_the_equations(options, modalitie
     dataset = tiny_dataset(modalities=modalities)
     model = _model(dataset, **options).double()
     twin, batch = Twin(model, dataset), random_batch(dataset, 11)
+    once = model.options.propagate_once
     for tower, features in zip(model.towers, twin.features):
-        torch.testing.assert_close(tower.features, features, rtol=1e-6, atol=1e-7)
-        tower.features = features  # not a rounding of the normalisation apart
+        features = model._at_every_node(features) if once else features
+        torch.testing.assert_close(tower.features, features, rtol=1e-5, atol=1e-6)
+        tower.features = features  # not a rounding of float32 apart
+    if once:
+        model.reach = model._at_every_node(torch.ones(dataset.num_items, 1, dtype=torch.float64))
     parts, expected = model.loss_parts(batch), twin.parts(batch)
     torch.testing.assert_close(parts, expected, **EXACT)
     weights = torch.tensor([1.0, 0.7, 1.3], dtype=torch.float64)
@@ -126,6 +132,29 @@ def test_losses_gradients_and_embeddings_follow_the_equations(options, modalitie
 @pytest.mark.parametrize("number", range(len(COMPARISON.cases)))
 def test_as_in_mmrec(number):
     COMPARISON.check(number)
+
+
+@pytest.mark.parametrize("modalities", (("image",), ("image", "text"), ("image", "text", "audio")))
+def test_features_propagated_once_or_embeddings_each_step(modalities):
+    """The same model in float32, but for the order of sums."""
+    dataset = tiny_dataset(num_users=40, num_items=30, modalities=modalities)
+    once, each = (_model(dataset, propagate_once=value) for value in (True, False))
+    results = []
+    for model in (once, each):
+        parts = model.loss_parts(random_batch(dataset))
+        parts.sum().backward()
+        results.append([parts.detach(), *model.embeddings(), *(parameter.grad for parameter in model.parameters())])
+    for one, other in zip(*results):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=2e-6)
+
+
+def test_bf16_features():
+    dataset = tiny_dataset(num_users=40, num_items=30)
+    for once in (True, False):
+        exact, rounded = (_model(dataset, propagate_once=once, precision=precision) for precision in ("fp32", "bf16"))
+        assert rounded.towers[0].features.dtype == torch.bfloat16
+        batch = random_batch(dataset)
+        torch.testing.assert_close(rounded.loss_parts(batch), exact.loss_parts(batch), rtol=2e-2, atol=1e-2)
 
 
 def test_weight_decay_is_adams():

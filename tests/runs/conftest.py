@@ -1,6 +1,7 @@
 """Small runs, and the command lines as a shell would call them."""
 
 import logging
+import shutil
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,7 +54,11 @@ def nothing_elsewhere(tmp_path, monkeypatch):
 def no_picture(request, monkeypatch):
     """Drawing takes longer than such a run does; tests that look at the picture ask for ``picture``."""
     if "picture" not in request.fixturenames:
-        monkeypatch.setattr(mde_fast.runs.life, "plot_curves", lambda history, path, **labels: path.write_bytes(b""))
+        monkeypatch.setattr(mde_fast.runs.life, "plot_curves", _empty_picture)
+
+
+def _empty_picture(history, path: Path, **labels) -> None:
+    path.write_bytes(b"")
 
 
 @pytest.fixture
@@ -74,6 +79,23 @@ def finished(tmp_path_factory) -> Path:
     write_shop(root / "data")
     start_run(make_config({**OPTIONS, "data_dir": str(root / "data"), "cache_dir": "none"}), root / "run")
     return root / "run"
+
+
+@pytest.fixture(scope="package")
+def _three_epochs(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("halfway")
+    write_shop(root / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setattr(mde_fast.runs.life, "plot_curves", _empty_picture)
+        start_run(make_config({**OPTIONS, "epochs": 3, "cache_dir": "none"}), Path("run"))
+    return root / "run"
+
+
+@pytest.fixture
+def halfway(_three_epochs, shop) -> Path:
+    """A run of three epochs on the data below the current folder, a copy of one that was trained once."""
+    return shutil.copytree(_three_epochs, Path("halfway")).resolve()
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ VALUES = {
     "projection_hidden": ("128", 128),
     "input_scale": ("0.5", 0.5),
     "n_layers": ("0", 0),
+    "n_mm_layers": ("3", 3),
     "user_k": ("20", 20),
     "knn_k": ("5", 5),
     "blend_weights": ("0.3,0.7", (0.3, 0.7)),

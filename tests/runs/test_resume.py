@@ -15,12 +15,6 @@ from mde_fast.runs.run import RunFolder
 
 
 @pytest.fixture
-def halfway(trained):
-    """The run folder of three epochs."""
-    return trained("halfway", "--epochs", 3)
-
-
-@pytest.fixture
 def resumed(command):
     """resumed(run, "--epochs", ...) -> Outcome."""
     return lambda run, *arguments: command("train", "--resume", run, *arguments)

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...data.compression import bare_name, ending
 from ...data.locate import FILES
 from ...errors import InputError
+from ...files.places import user_path
 from ...models import DEFAULT_MODEL
 from ...options import convert, read_mapping, shown
 from ..config import model_of_file, read_options, resolve_key
@@ -115,7 +117,7 @@ def _sections(model: str) -> dict[str, dict[str, Any]]:
 
 def _name_of(dataset: str) -> str:
     """The name by which a dataset of any form goes (:func:`mde_fast.data.load.load_dataset`), in lower case."""
-    place = Path(os.path.abspath(Path(dataset).expanduser()))
+    place = Path(os.path.abspath(user_path(dataset, "--dataset")))
     if place.suffix == ".txt":
         place = place.parent
-    return (place.stem if place.suffix in FILES else place.name).lower()
+    return (bare_name(place) if ending(place) in FILES else place.name).lower()

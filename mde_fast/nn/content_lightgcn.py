@@ -1,0 +1,79 @@
+"""LightGCN over item content, each modality by itself: what DRAGON and DualGNN begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..kernels import CSRGraph, normalize_rows, propagate
+from .towers import FeatureTower
+
+
+class ContentLightGCN(nn.Module):
+    """X_m = rownorm([P_m ; MLP_m(F_m)]), then the SUM of the layers 0..L of LightGCN on it, for every modality m.
+
+    P_m (U, D) is how each user prefers the content of modality m, MLP_m(F_m) (I, D) what the items have of it. Users
+    hear of an item's content in layer 1 only.
+    """
+
+    def __init__(
+        self,
+        features: Mapping[str, Tensor],
+        user_item: CSRGraph,
+        *,
+        dim: int,
+        hidden: int,
+        layers: int,
+        precision: str,
+        generator: torch.Generator,
+    ):
+        """
+        Args:
+            features: modality -> (I, F_m).
+            user_item: (U + I, U + I), symmetric, users first.
+            dim, hidden: D, and the width of the towers' middle.
+            layers: L.
+            precision: of the towers' products.
+            generator: of the initial parameters.
+        """
+        super().__init__()
+        self.user_item, self.layers = user_item, layers
+        num_users = user_item.shape[0] - next(iter(features.values())).shape[0]
+        self.preferences = nn.Parameter(torch.empty(num_users, len(features), dim))  # P
+        for modality in range(len(features)):
+            nn.init.xavier_normal_(self.preferences.data[:, modality], generator=generator)
+        self.towers = nn.ModuleList(
+            FeatureTower(
+                matrix,
+                dim,
+                projection="mlp",
+                hidden=hidden,
+                initial="pytorch",
+                precision=precision,
+                generator=generator,
+            )
+            for matrix in features.values()
+        )
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """(U, M, D) and (I, M, D)."""
+        items = torch.stack([tower() for tower in self.towers], dim=1)
+        x = normalize_rows(torch.cat([self.preferences, items]))  # (U + I, M, D)
+        total = propagate(self.user_item, x.flatten(1), layers=self.layers, combine="sum").view_as(x)
+        return total[: len(self.preferences)], total[len(self.preferences) :]
+
+    def squares(self, users: Tensor) -> Tensor:
+        """The sum over modalities of the mean square of the P_m of some users (B,)."""
+        rows = nn.functional.embedding(users, self.preferences.flatten(1))
+        return rows.square().sum() / max(users.numel() * self.preferences.shape[2], 1)
+
+
+def modality_weights(num_users: int, num_modalities: int, generator: torch.Generator) -> nn.Parameter:
+    """alpha (U, M), how much each modality counts for a user: a softmax to begin with, free afterwards.
+
+    So the published code of DRAGON and DualGNN, which with one modality weighs nothing: then it stays 1.
+    """
+    drawn = nn.init.xavier_normal_(torch.empty(num_users, num_modalities), generator=generator)
+    return nn.Parameter(torch.softmax(drawn, dim=1), requires_grad=num_modalities > 1)

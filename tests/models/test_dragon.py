@@ -1,0 +1,147 @@
+"""DRAGON against its equations, written out with dense matrices, and against MMRec's code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from content_reference import (
+    EXACT,
+    assert_same_steps,
+    content,
+    copied_parameters,
+    filled_user_graph,
+    item_graph,
+    move_parameters,
+    parts,
+    user_graph,
+)
+from refused import assert_refused
+from tiny import random_batch, tiny_dataset
+from torch import Tensor
+
+from mde_fast.graphs.blend import blend_weights
+from mde_fast.runs.assemble import make_model
+from mde_fast.runs.config import make_config, read_options
+from mde_fast.runs.presets import find_preset
+
+sys.path.insert(0, str(Path(__file__).parent / "golden"))
+from make_dragon import COMPARISON  # noqa: E402
+
+SMALL = {"embedding_size": 6, "projection_hidden": 5, "knn_k": 3, "user_k": 4, "reg_weight": 0.3}
+VALUES = {
+    "embedding_size": (1, 6),
+    "projection_hidden": (1, 5),
+    "n_layers": (0, 1, 3),
+    "n_mm_layers": (1, 2, 3),
+    "knn_k": (1, 4, 100),
+    "blend_weights": ((), (0.7, 0.3)),
+    "user_k": (1, 4, 100),
+    "user_graph_filled": (True, False),
+    "reg_weight": (0.0, 0.3),
+}
+ONE_AT_A_TIME = [{name: value} for name, values in VALUES.items() for value in values]
+
+
+def _model(dataset, **options):
+    config = make_config({"model": "dragon", "cache_dir": "none", **SMALL, **options})
+    return make_model(config, dataset, torch.device("cpu"))
+
+
+def _twin(model, dataset, parameters: dict[str, Tensor], *, ranking: bool = False) -> tuple[Tensor, Tensor]:
+    """(U, M D) and (I, M D), from the formulas."""
+    options, train = model.options, dataset.train_matrix.toarray()
+    features = [torch.from_numpy(matrix).double() for matrix in dataset.features.values()]
+    every = content(parameters, features, train, options.n_layers)
+    weights = parameters["user_weights"]
+    users = torch.cat([weights[:, m, None] * e[: len(train)] for m, e in enumerate(every)], dim=1)
+    items = torch.cat([e[len(train) :] for e in every], dim=1)
+    if options.user_graph_filled and not ranking:
+        a_users = filled_user_graph(model.user_graph.epoch_neighbours, model.user_graph.epoch_weights)
+    else:
+        a_users = user_graph(train, options.user_k)
+    a_items = item_graph(features, options.knn_k, blend_weights(options.blend_weights, tuple(dataset.features)))
+    return users + a_users @ users, items + torch.linalg.matrix_power(a_items, options.n_mm_layers) @ items
+
+
+def _check(dataset, **options):
+    model = _model(dataset, **options).double()
+    move_parameters(model)
+    model.begin_epoch(torch.Generator().manual_seed(2))
+    parameters, batch = copied_parameters(model), random_batch(dataset)
+    users, items = _twin(model, dataset, parameters)
+    expected = parts(users, items, parameters, batch, model.options.reg_weight)
+    assert_same_steps(model, batch, expected, parameters)
+    for ours, theirs in zip(model.embeddings(), _twin(model, dataset, parameters, ranking=True)):
+        torch.testing.assert_close(ours, theirs.detach(), **EXACT)
+
+
+@pytest.mark.parametrize("options", ONE_AT_A_TIME, ids=str)
+def test_losses_gradients_and_embeddings_follow_the_equations(options):
+    _check(tiny_dataset(), **options)
+
+
+@pytest.mark.parametrize("modalities", [("text",), ("text", "image"), ("audio", "image", "text")], ids=str)
+@pytest.mark.parametrize("filled", [True, False])
+def test_with_other_modalities(modalities, filled):
+    _check(tiny_dataset(1, modalities=modalities), user_graph_filled=filled, n_mm_layers=2)
+
+
+def test_weights_of_modalities_begin_as_shares():
+    for modalities in (("text",), ("image", "text"), ("audio", "image", "text")):
+        model = _model(tiny_dataset(modalities=modalities))
+        torch.testing.assert_close(model.user_weights.sum(1), torch.ones(12))
+        assert model.user_weights.requires_grad == (len(modalities) > 1)
+
+
+@pytest.mark.parametrize("number", range(len(COMPARISON.cases)))
+def test_loss_and_gradients_are_those_of_mmrec(number):
+    COMPARISON.check(number)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Options
+
+
+def test_the_weight_of_images_is_that_of_images_in_any_order():
+    assert blend_weights((), ("image", "text")) == (0.1, 0.9)
+    assert blend_weights((), ("text", "image")) == (0.9, 0.1)
+    assert blend_weights((), ("audio", "image", "text")) == (1 / 3,) * 3
+    assert blend_weights((0.5, 0.2), ("a", "b")) == (0.5, 0.2)
+    said = "blend_weights: 2 weights for 3 modalities (audio, image, text)"
+    assert_refused(lambda: _model(tiny_dataset(modalities=("audio", "image", "text")), blend_weights=(0.1, 0.9)), said)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_settings_of_mmrec_and_of_the_authors(tmp_path, own):
+    """src/configs/model/DRAGON.yaml of MMRec, and configs/model/DRAGON.yaml of the authors' own repository."""
+    rates = "[0.1, 0.01, 0.001, 0.0001, 0.00001]"
+    lines = ["embedding_size: 64", "feat_embed_dim: 64", "n_layers: 2", "aggr_mode: ['add']"]
+    lines += [f"learning_rate: {rates}", f"reg_weight: {rates}"]
+    if own:
+        lines += ["mm_image_weight: [0.1, 0.2, 0.9]", "knn_k: [5, 10, 20]", "k: [30, 40, 50]", "n_mm_layers: [1, 2]"]
+        lines += ["u_layers: [1, 2]", "hyper_parameters: [mm_image_weight, k, u_layers, n_mm_layers, knn_k, aggr_mode,"]
+    else:
+        lines += ["mm_image_weight: 0.1", "knn_k: 10", "n_mm_layers: 1", "hyper_parameters: [aggr_mode,"]
+    lines[-1] += " reg_weight, learning_rate]"
+    path = tmp_path / "DRAGON.yaml"
+    path.write_text("\n".join(lines))
+    found = read_options(path, ("dragon",))
+    values = (0.1, 0.01, 0.001, 0.0001, 0.00001)
+    grids = {"learning_rate": values, "reg_weight": values}
+    options = {"embedding_size": 64, "n_layers": 2}
+    if own:
+        grids |= {"blend_weights": ((0.1, 0.9), (0.2, 0.8), (0.9, 1 - 0.9)), "knn_k": (5, 10, 20)}
+        grids |= {"user_k": (30, 40, 50), "n_mm_layers": (1, 2)}
+    else:
+        options |= {"blend_weights": (0.1, 0.9), "knn_k": 10, "n_mm_layers": 1}
+    assert found.options == options and found.grids == grids
+
+
+def test_presets_are_those_of_the_authors():
+    for dataset, weight in (("baby", 0.001), ("sports", 0.001), ("clothing", 0.1)):
+        preset = find_preset(dataset, model="dragon")
+        config = make_config({**preset.options, "model": "dragon"})
+        assert (config.training.learning_rate, config.hyper.reg_weight) == (0.0001, weight)
