@@ -30,4 +30,5 @@ def prune_by_degree(graph: CSRGraph, num_users: int, share: float, generator: to
     count = int(interactions * (1 - share))
     kept = torch.topk(times / (scale[users] * scale[items]), count, largest=False).indices
     ends = torch.stack([users[kept], items[kept]])
-    return CSRGraph.from_edges(*torch.cat([ends, ends.flip(0)], dim=1), graph.shape, symmetric=True)
+    rows, columns = torch.cat([ends, ends.flip(0)], dim=1)
+    return CSRGraph.from_edges(rows, columns, graph.shape, symmetric=True)

@@ -81,7 +81,7 @@ def _backward(
         return grad_features, grad_weight.to(weight.dtype)
     # In no order of its own: a row's gradients are sorted before they are added, so that bits repeat.
     few = items.shape[0] < features.shape[0]
-    everywhere = None
+    everywhere = grad  # not read where only few rows matter
     if train_features or not few:
         everywhere = torch.ops.aten.embedding_dense_backward(grad, items, features.shape[0], -1, False).to(dtype)
     grad_rows = grad.to(dtype) if few else everywhere
