@@ -8,6 +8,7 @@ from typing import Any
 
 from mde_fast.commands import Given, chosen_model, collect_options, make_parser, parse, resolve
 from mde_fast.models import model_names
+from mde_fast.options import shown
 from mde_fast.runs.config import Config, make_config, schema
 
 # As typed, and what it means. All differ from the defaults, of any model that has the option.
@@ -45,13 +46,26 @@ VALUES = {
     "topk": ("1,100", (1, 100)),
     "valid_metric": ("NDCG@10", "NDCG@10"),
 }
+# Of what no line above names, such as the options of a new model: the first of these that may be, and is no default.
+CANDIDATES = {int: (3, 5, 7), float: (0.25, 0.125, 0.0625), tuple[str, ...]: (("audio", "text"), ("text",))}
+
+
+def _another(name: str) -> tuple[str, Any]:
+    entries = [schema(model)[name] for model in model_names() if name in schema(model)]
+    kind = entries[0].type
+    candidates = (True, False) if kind is bool else entries[0].choices or CANDIDATES[kind]
+    for value in candidates:
+        if all(value != entry.default and not (entry.check and entry.check(value)) for entry in entries):
+            return ({True: "yes", False: "no"}[value] if kind is bool else shown(value)), value
+    if entries[0].choices is not None and len(entries[0].choices) == 1:  # there so that another value is refused
+        return str(entries[0].choices[0]), entries[0].choices[0]
+    raise AssertionError(f"{name}: no other value is known; write one above")
+
+
 for _model in model_names():
-    for _name, _entry in schema(_model).items():
-        if _entry.choices:
-            _others = [choice for choice in _entry.choices if choice != _entry.default]
-            VALUES[_name] = (_others[0], _others[0])
-        elif isinstance(_entry.default, bool):
-            VALUES[_name] = ("no", False) if _entry.default else ("yes", True)
+    for _name in schema(_model):
+        if _name not in VALUES:
+            VALUES[_name] = _another(_name)
 
 BAD_VALUES = {
     "epochs": ("0", "-1", "1.5", "ten", "", "true", "1,2", "inf"),

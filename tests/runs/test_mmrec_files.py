@@ -84,7 +84,7 @@ def test_settings_of_dragon_for_mde(read):
 
 
 def test_settings_of_dragon_are_not_lightgcn_s(read):
-    assert_refused(lambda: read(DRAGON, "lightgcn"), "feat_embed_dim is an option of mde, not of lightgcn")
+    assert_refused(lambda: read(DRAGON, "lightgcn"), "feat_embed_dim is an option of mde", "not of lightgcn")
     assert_refused(lambda: read({"mm_image_weight": 0.1}, "lightgcn"), "mm_image_weight is an option of mde")
 
 
@@ -122,7 +122,8 @@ def test_a_grid_is_no_value_and_the_line_about_it_says_what_to_do(read, tmp_path
 def test_a_grid_does_not_matter_where_a_flag_decides(write):
     path = write("DRAGON", DRAGON)
     model, given = given_by("--lr", "0.5", "--reg-weight", "0.25", paths=[path])
-    config = make_config(given.options)
+    assert model == "dragon"
+    config = make_config({**given.options, "model": model})
     assert (config.training.learning_rate, config.hyper.reg_weight, config.hyper.n_layers) == (0.5, 0.25, 2)
     assert given.grids == {}
     grid = write("mine", "learning_rate: [0.1, 0.01]\nreg_weight: [0.1, 0.2]\n")
