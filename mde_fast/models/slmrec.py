@@ -27,7 +27,8 @@ class SLMRecOptions(Options):
     owner: ClassVar[str] = "slmrec"
     mmrec_ignored: ClassVar = {
         "reg": "never read by the published code, though its grid names it",
-        "dropout_rate": "of the tasks FD and FD+FM, which do not run in MMRec",
+        "ssl_task": "FAC; FD, FM and FD+FM do not run in MMRec, which asks for the features of a third modality",
+        "dropout_rate": "of the tasks FD and FD+FM",
         "mm_fusion_mode": "concat; mean does not run in MMRec, whose fusing layer is as wide as the concatenation",
         "init": "xavier; normal does not run in MMRec, which asks for a table that is not there",
     }
@@ -35,13 +36,14 @@ class SLMRecOptions(Options):
     embedding_size: int = option(64, "d, dimensions of an embedding", mmrec=("recdim",), check=at_least(2))
     n_layers: int = option(3, "L, layers on the user-item graph", mmrec=("layer_num",), check=at_least(0))
     temperature: float = option(0.2, "tau of the contrast of users and items", mmrec=("temp",), check=positive)
-    ssl_task: str = option("FAC", "the self-supervised task: fine and coarse alignment", choices=("FAC",))
-    ssl_temp: float = option(0.2, "tau of the task", check=positive, search=(0.1, 0.2, 0.5, 1.0))
+    ssl_temp: float = option(0.2, "tau of FAC", check=positive, search=(0.1, 0.2, 0.5, 1.0))
     ssl_alpha: float = option(
-        0.1, "alpha, coefficient of the task; 0 leaves it out", check=at_least(0), search=(0.01, 0.05, 0.1, 0.5, 1.0)
+        0.1, "alpha, coefficient of FAC; 0 leaves it out", check=at_least(0), search=(0.01, 0.05, 0.1, 0.5, 1.0)
     )
     weight_decay: float = option(0.0001, "of Adam, here as half the squares of all parameters", check=at_least(0))
-    adj_type: str = option("pre", "graph: D^-1/2 A D^-1/2", choices=("pre",))
+    adj_type: str = option(
+        "pre", "weights of messages: pre D^-1/2 A D^-1/2, gcmc D^-1 A, plain A", choices=("pre", "gcmc", "plain")
+    )
     propagate_once: bool = option(
         True,
         "propagate the frozen features once, and keep (U + I) F numbers; otherwise their embeddings at every step",
@@ -69,8 +71,7 @@ class SLMRec(Model[SLMRecOptions]):
         """``user_item`` (U + I, U + I), symmetric, users first."""
         super().__init__()
         self.options = options
-        self.from_items = _upper_right(user_item, inputs.num_users).prepare()  # (U, I)
-        self.from_users = self.from_items.transpose().prepare()  # (I, U)
+        self.from_items, self.from_users = _both_ways(user_item, inputs.num_users, options.adj_type)
         self.num_users, self.num_items = inputs.num_users, inputs.num_items
         width, generator = options.embedding_size, inputs.generator
 
@@ -192,15 +193,21 @@ class SLMRec(Model[SLMRecOptions]):
         return torch.arange(count, device=self.user_table.device).split(ROWS_PER_BLOCK)
 
 
-def _upper_right(user_item: CSRGraph, num_users: int) -> CSRGraph:
-    """(U, I) edges from items to users of D^-1/2 A D^-1/2 (U + I, U + I), users first."""
+def _both_ways(user_item: CSRGraph, num_users: int, adj_type: str) -> tuple[CSRGraph, CSRGraph]:
+    """The messages from items to users, (U, I), and from users to items, (I, U), weighted as ``adj_type`` says."""
     count = int(user_item.rowptr[num_users])
-    return CSRGraph(
-        rowptr=user_item.rowptr[: num_users + 1],
-        columns=user_item.columns[:count] - num_users,
-        shape=(num_users, user_item.shape[0] - num_users),
-        values=user_item.normalised_values(torch.float64)[:count],
+    degrees, users, items = user_item.degrees().double(), user_item.rows()[:count], user_item.columns[:count]
+    of_user, of_item = degrees[users.long()], degrees[items.long()]  # of each edge's two ends
+    to_users, to_items = {
+        "pre": ((of_user * of_item).rsqrt(),) * 2,
+        "gcmc": (1 / of_user, 1 / of_item),
+        "plain": (torch.ones_like(of_user),) * 2,
+    }[adj_type]
+    shape = num_users, user_item.shape[0] - num_users
+    from_items, to_transpose = (
+        CSRGraph(user_item.rowptr[: num_users + 1], items - num_users, shape, values) for values in (to_users, to_items)
     )
+    return from_items.prepare(), to_transpose.transpose().prepare()
 
 
 def _sums_of_layers(there: CSRGraph, back: CSRGraph, x: Tensor, layers: int) -> tuple[Tensor, Tensor]:

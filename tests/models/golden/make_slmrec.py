@@ -41,7 +41,7 @@ def _scores(model, case: Case) -> Tensor:
     return users @ items.T
 
 
-def _case(ssl_temp: float, ssl_alpha: float, layers: int = 3) -> Case:
+def _case(ssl_temp: float, ssl_alpha: float, layers: int = 3, graph: str = "pre") -> Case:
     theirs = {
         "recdim": 16,
         "layer_num": layers,
@@ -51,13 +51,14 @@ def _case(ssl_temp: float, ssl_alpha: float, layers: int = 3) -> Case:
         "mm_fusion_mode": "concat",
         "temp": 0.2,
         "init": "xavier",
-        "adj_type": "pre",
+        "adj_type": graph,
     }
     ours = {
         "embedding_size": 16,
         "n_layers": layers,
         "ssl_temp": ssl_temp,
         "ssl_alpha": ssl_alpha,
+        "adj_type": graph,
         "weight_decay": 0.0,  # MMRec's is in its optimiser, not in the loss
     }
     return Case(theirs=theirs, ours=ours)
@@ -66,7 +67,7 @@ def _case(ssl_temp: float, ssl_alpha: float, layers: int = 3) -> Case:
 COMPARISON = Comparison(
     theirs="SLMRec",
     ours="slmrec",
-    cases=(_case(0.2, 0.1), _case(1.0, 0.5), _case(0.5, 1.0, layers=2)),
+    cases=(_case(0.2, 0.1), _case(1.0, 0.5), _case(0.5, 1.0, layers=2), _case(0.2, 0.1, graph="gcmc")),
     ours_from=_ours,
     theirs_from=_theirs,
     score_theirs=_scores,
