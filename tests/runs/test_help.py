@@ -2,6 +2,7 @@
 
 import pytest
 
+from mde_fast.experiments.rows import EXPERIMENTS, row_models
 from mde_fast.models import find_model, model_names
 from mde_fast.runs.config import schema
 
@@ -56,7 +57,7 @@ def test_help_is_that_of_the_model_that_the_file_names(help_of, tmp_path):
 
 def test_experiments_have_the_options_of_all_their_rows(help_of):
     text = help_of("experiments")
-    for model in MODELS:
+    for model in row_models(EXPERIMENTS):
         for option in schema(model):
             assert f" --{option.replace('_', '-')} " in text
     assert "--ROW.OPTION holds for one row alone" in text
@@ -66,7 +67,7 @@ def test_experiments_have_the_options_of_all_their_rows(help_of):
 def test_choices_and_defaults(help_of):
     text = help_of("train")
     assert "--layer-combine {mean,sum} combine layers" in text
-    assert "--model {mde,lightgcn} what to train: MDE (2025)" in text
+    assert f"--model {{{','.join(MODELS)}}} what to train: MDE (2025)" in text
     assert "(default: 5,10,20,50)" in text and "(default: 0.0001)" in text
     assert "--require-real [true|false]" in text
     assert "--minutes X stop after this many minutes" in text
