@@ -282,6 +282,8 @@ def test_users_without_training_are_measured():
         ({"train": ([0, 1], [0])}, "^train: users .* one length"),
         ({"held_out": {"test": ([], [])}}, "^test: no interactions"),
         ({"held_out": {"later": ([0], [4])}}, "^later: items range from 4 to 4"),
+        ({"train": (np.array([True, False, True]), [0, 1, 2])}, "^train: users are bool.*flatnonzero"),
+        ({"held_out": {"test": ([0], torch.tensor([1.5]))}}, "^test: items are float32, expected integer"),
         ({"cutoffs": (0, 5)}, "^cutoffs"),
         ({"cutoffs": ()}, "^cutoffs"),
     ),
@@ -299,3 +301,63 @@ def test_scores_and_parts_that_cannot_be_used():
         evaluator.of_scores(lambda users: torch.zeros(len(users), 3), "test")
     with pytest.raises(InputError, match="no part 'valid' to evaluate; choose from test"):
         evaluator.of_scores(lambda users: torch.zeros(len(users), 4), "valid")
+
+
+def _two_users() -> Evaluator:
+    return Evaluator.from_interactions(
+        ([0, 1, 2], [10, 10, 10]), {"test": ([0, 1, 2], [27, 28, 29])}, num_users=3, num_items=30, cutoffs=(5,)
+    )
+
+
+@pytest.mark.parametrize("value", (float("nan"), float("inf"), -float("inf")))
+def test_embeddings_that_are_not_finite(value):
+    """Those of the held-out items would rank first, a recall of 1."""
+    users, items = torch.ones(3, 4), torch.zeros(30, 4)
+    items[27:, 2] = value
+    with pytest.raises(InputError, match=rf"^item 27: its embedding has {value} in it.*\(3 items have\)"):
+        _two_users()(users, items, "test")
+    users[1] = value
+    with pytest.raises(InputError, match="^user 1: its embedding"):
+        _two_users()(users, torch.zeros(30, 4), "test")
+
+
+def test_embeddings_of_other_shapes_and_types():
+    for users, items, message in (
+        (torch.ones(2, 4), torch.ones(30, 4), r"^user embeddings: shape \(2, 4\), expected \(3, E\)"),
+        (torch.ones(3, 4), torch.ones(30), r"^item embeddings: shape \(30,\), expected \(30, E\)"),
+        (np.ones((3, 4)), torch.ones(30, 4), "^user embeddings: a ndarray, expected a torch.Tensor"),
+        (torch.ones(3, 4), torch.ones(30, 4, dtype=torch.complex64), "^item embeddings: torch.complex64 has no order"),
+    ):
+        with pytest.raises(InputError, match=message):
+            _two_users()(users, items, "test")
+    whole = torch.arange(30)[:, None]
+    assert _two_users()(torch.ones(3, 1, dtype=torch.int64), whole, "test")["recall@5"] == 1
+    assert _two_users()(torch.ones(3, 1), whole == 27, "test")["recall@5"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("value", (float("nan"), float("inf")))
+def test_scores_that_are_not_finite(value):
+    def score(users):
+        scores = torch.zeros(len(users), 30)
+        scores[users == 1, 28] = value
+        return scores
+
+    with pytest.raises(InputError, match=f"^user 1: the score of item 28 is {value}"):
+        _two_users().of_scores(score, "test", batch_size=2)
+
+
+@pytest.mark.parametrize("dtype", (torch.int64, torch.int8, torch.float64, torch.float16, torch.bfloat16))
+def test_scores_of_any_real_type(dtype):
+    assert _two_users().of_scores(lambda users: torch.arange(30, dtype=dtype).expand(len(users), -1), "test") == {
+        name: pytest.approx(value)
+        for name, value in _two_users()(torch.ones(3, 1), torch.arange(30.0)[:, None], "test").items()
+    }
+    with pytest.raises(InputError, match="^scores: torch.complex64 has no order"):
+        _two_users().of_scores(lambda users: torch.zeros(len(users), 30, dtype=torch.complex64), "test")
+
+
+def test_a_score_of_minus_infinity_says_never():
+    scores = torch.arange(30.0)
+    scores[27] = -float("inf")
+    ranked, _ = _two_users().rank_scores(lambda users: scores.expand(len(users), -1), "test")
+    assert (ranked == [[29, 28, 26, 25, 24]]).all()

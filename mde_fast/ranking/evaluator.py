@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..kernels import CSRGraph, topk
 from ..kernels.topk.primitives import mask_seen, select
 from .options import METRICS
+from .scores import require_scores, require_vectors
 
 CUTOFFS = (5, 10, 20, 50)
 
@@ -79,6 +80,9 @@ class Evaluator:
 
         Returns:
             ``recall@5``, ... for each metric and cut-off.
+
+        Raises:
+            InputError: embeddings of another shape, or a user or item whose embedding is not finite.
         """
         return average_metrics(self.per_user(user_vectors, item_vectors, part)[0])
 
@@ -93,12 +97,12 @@ class Evaluator:
         """The same for a model that is no inner product.
 
         Args:
-            score: users (B,) int64 -> their scores (B, I) of all items, larger is better.
+            score: users (B,) int64 -> their scores (B, I) of all items, larger is better, -inf never.
             part: which users.
             batch_size: B, the last batch is shorter.
 
         Raises:
-            InputError: scores of another shape.
+            InputError: scores of another shape, or one that is NaN or +inf.
         """
         ranked, users = self.rank_scores(score, part, batch_size=batch_size)
         return average_metrics(ranked_metrics(ranked, self.held_out[part][users], self.cutoffs))
@@ -112,9 +116,10 @@ class Evaluator:
     def rank(self, user_vectors: Tensor, item_vectors: Tensor, part: str) -> tuple[np.ndarray, np.ndarray]:
         """(B, K) items ranked for the B users of a split, K the largest cut-off, and those users (B,)."""
         users = self.users(part)
+        num_users, num_items = self.seen.shape
         _, items = topk(
-            user_vectors.to(self.device),
-            item_vectors.to(self.device),
+            require_vectors(user_vectors, "user", num_users).to(self.device),
+            require_vectors(item_vectors, "item", num_items).to(self.device),
             self.cutoffs[-1],
             users=torch.from_numpy(users).to(self.device),
             seen=self.seen,
@@ -130,9 +135,7 @@ class Evaluator:
         num_items = self.seen.shape[1]
         ranked = []
         for block in torch.from_numpy(users).to(self.device).split(batch_size):
-            scores = torch.as_tensor(score(block))
-            if scores.shape != (len(block), num_items):
-                raise InputError(f"scores have shape {tuple(scores.shape)}, expected {(len(block), num_items)}")
+            scores = require_scores(torch.as_tensor(score(block)), block, num_items)
             scores = scores.to(self.device, copy=True)  # a model may hand out rows that it keeps
             mask_seen(scores, block, self.seen.rowptr, self.seen.columns)
             ranked.append(select(scores, min(self.cutoffs[-1], num_items))[1])
@@ -141,13 +144,22 @@ class Evaluator:
 
 def _matrix_of_pairs(part: str, pairs: Pairs, num_users: int, num_items: int) -> scipy.sparse.csr_matrix:
     """(U, I), a one for each pair."""
-    users, items = (np.asarray(torch.as_tensor(column).cpu()).astype(np.int64) for column in pairs)
+    users, items = (_row_numbers(part, name, column) for name, column in zip(("users", "items"), pairs))
     if users.shape != items.shape or users.ndim != 1:
         raise InputError(f"{part}: users {users.shape} and items {items.shape} must be two vectors of one length")
     for name, ids, limit in (("users", users, num_users), ("items", items, num_items)):
         if len(ids) and (ids.min() < 0 or ids.max() >= limit):
             raise InputError(f"{part}: {name} range from {ids.min()} to {ids.max()}, expected 0 to {limit - 1}")
     return Split(users, items).matrix(num_users, num_items)
+
+
+def _row_numbers(part: str, name: str, column: Rows) -> np.ndarray:
+    """(n,) int64. A mask or fractions would be taken for other rows than are meant."""
+    rows = np.asarray(torch.as_tensor(column).cpu())
+    if rows.size and rows.dtype.kind not in "iu":
+        mask = " (of a mask, np.flatnonzero(mask))" if rows.dtype == bool else ""
+        raise InputError(f"{part}: {name} are {rows.dtype}, expected integer row numbers{mask}")
+    return rows.astype(np.int64)
 
 
 def ranked_metrics(

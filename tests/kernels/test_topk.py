@@ -208,12 +208,31 @@ def test_needs_no_gradient(any_implementation, device):
         assert not topk(user_vectors, random(8, 4, device=device), 3)[0].requires_grad
 
 
-def test_not_a_number(implementation, device):
-    """It ranks first, as PyTorch sorts, and leaves the order of the other items alone."""
-    item_vectors = torch.tensor([[1.0], [float("nan")], [2.0], [2.0], [0.0], [2.0]], device=device)
-    with forced(implementation):
-        scores, items = topk(torch.ones(2, 1, device=device), item_vectors, 3)
-    assert items.tolist() == [[1, 2, 3]] * 2 and scores[:, 1:].tolist() == [[2.0, 2.0]] * 2
+@pytest.mark.parametrize("value", (float("nan"), float("inf")))
+@pytest.mark.parametrize("which, row", (("item_vectors", 4), ("user_vectors", 2)))
+def test_a_number_that_is_not_finite(any_implementation, device, value, which, row):
+    """It would rank first and pass for the best."""
+    vectors = {"user_vectors": random(6, 4, device=device).abs(), "item_vectors": random(9, 4, device=device).abs()}
+    vectors[which][row:, 1] = value
+    with forced(any_implementation), pytest.raises(ValueError, match=f"^{which}: row {row} has a number that is not"):
+        topk(**vectors, k=3)
+
+
+def test_minus_infinity_says_never(any_implementation, device):
+    user_vectors, item_vectors = torch.ones(3, 1, device=device), torch.arange(6.0, device=device)[:, None]
+    item_vectors[4] = -float("inf")
+    with forced(any_implementation):
+        scores, items = topk(user_vectors, item_vectors, 6)
+    assert items.tolist() == [[5, 3, 2, 1, 0, -1]] * 3
+
+
+def test_a_score_beyond_the_type(any_implementation, device):
+    user_vectors, item_vectors = torch.ones(3, 2, device=device), torch.full((5, 2), 2e38, device=device)
+    user_vectors[:2] = 0.1
+    with forced(any_implementation):
+        topk(user_vectors[:2], item_vectors, 2)
+        with pytest.raises(ValueError, match=r"^user_vectors: row 2 has a score beyond the range of torch.float32"):
+            topk(user_vectors, item_vectors, 2)
 
 
 def test_compiled(implementation, device):
@@ -281,9 +300,26 @@ def test_machine_code(kernel, dtype, target):
         ({"item_vectors": random(8, 5)}, r"item_vectors \(8, 5\)"),
         ({"seen": csr([], [], (8, 5))}, r"^seen has shape \(8, 5\)"),
         ({"users": torch.zeros(2, 2, dtype=torch.int64)}, r"^users has shape \(2, 2\)"),
+        ({"users": torch.tensor([0, -1])}, "^users range from -1 to 0, expected 0 to 4"),
+        ({"users": torch.tensor([0, 5])}, "^users range from 0 to 5, expected 0 to 4"),
     ),
 )
 def test_errors(any_implementation, change, message):
     arguments = {"user_vectors": random(5, 4), "item_vectors": random(8, 4), "k": 3} | change
     with forced(any_implementation), pytest.raises(ValueError, match=message):
+        topk(**arguments)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    (
+        ({"users": torch.ones(5, dtype=torch.bool)}, "^users is a boolean mask"),
+        ({"users": torch.ones(5)}, "^users are torch.float32"),
+        ({"user_vectors": torch.ones(5, 4, dtype=torch.int64)}, "^user_vectors are torch.int64"),
+        ({"item_vectors": torch.ones(8, 4, dtype=torch.float16)}, "item_vectors torch.float16, expected one"),
+    ),
+)
+def test_types_that_cannot_be_ranked(any_implementation, change, message):
+    arguments = {"user_vectors": random(5, 4), "item_vectors": random(8, 4), "k": 3} | change
+    with forced(any_implementation), pytest.raises(TypeError, match=message):
         topk(**arguments)
