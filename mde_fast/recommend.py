@@ -11,12 +11,14 @@ from typing import Any
 
 from .commands import make_parser, run_command
 from .errors import InputError
-from .ranking.recommender import Recommender
+from .ranking.recommender import CANDIDATES, FILTERS, UNKNOWN, Recommender
 
 EPILOG = """examples:
   python -m mde_fast.recommend runs/baby --user 17 --k 10
   python -m mde_fast.recommend runs/baby --all-users --k 20 --format csv > recommendations.csv
   python -m mde_fast.recommend runs/baby --item 42
+  python -m mde_fast.recommend runs/baby --all-users --k 50 --filter-seen train --candidates all --format csv > test.csv
+                                         # the rankings that metrics.json measured on the test interactions
 """
 
 
@@ -29,8 +31,28 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--item", metavar="ID", action="append", help="items similar to this one; may be repeated")
     parser.add_argument("--k", metavar="N", type=int, default=10, help="how many items (default: 10)")
     parser.add_argument("--format", choices=("text", "json", "csv"), default="text", help="(default: text)")
-    parser.add_argument("--include-seen", action="store_true", help="also items the user already interacted with")
+    parser.add_argument(
+        "--filter-seen",
+        choices=FILTERS,
+        help="leave out all items that the user is known to have, those of the training split alone (as the metrics "
+        "do), or none (default: all)",
+    )
+    parser.add_argument("--include-seen", action="store_true", help="the same as --filter-seen none")
+    parser.add_argument(
+        "--candidates",
+        choices=CANDIDATES,
+        default="known",
+        help="recommend items with interactions, also those with content alone, or every row (default: known)",
+    )
+    parser.add_argument(
+        "--unknown",
+        choices=UNKNOWN,
+        help="ids that the model knows nothing of: an error, the most popular items, or none "
+        "(default: refuse; skip with --all-users)",
+    )
     parsed = parser.parse_args(arguments)
+    if parsed.include_seen and parsed.filter_seen not in (None, "none"):
+        raise InputError(f"--include-seen and --filter-seen {parsed.filter_seen}: give one of the two")
     recommender = Recommender.load(parsed.run)
     users = list(parsed.user or [])
     if parsed.users_file:
@@ -39,12 +61,18 @@ def main(arguments: list[str]) -> None:
         users = recommender.user_ids
     if bool(users) == bool(parsed.item):
         raise InputError("name users (--user, --users-file, --all-users) or items (--item), one of the two; see --help")
+    unknown = parsed.unknown or ("skip" if parsed.all_users else "refuse")
     if users:
-        rows = recommender.recommend(users, parsed.k, filter_seen=not parsed.include_seen)
-        _print("user", [recommender.user_id(user) for user in users], rows, parsed.format)
+        filter_seen = "none" if parsed.include_seen else parsed.filter_seen or "all"
+        choices = {"filter_seen": filter_seen, "candidates": parsed.candidates, "unknown": unknown}
+        rows = recommender.recommend(users, parsed.k, **choices)
+        skipped = set(map(str, recommender.unknown_users(users) if unknown == "skip" else ()))
+        answers = [(recommender.user_id(user), row) for user, row in zip(users, rows) if str(user) not in skipped]
+        _print("user", answers, parsed.format)
     else:
-        rows = recommender.similar_items(parsed.item, parsed.k)
-        _print("item", [recommender.item_id(item) for item in parsed.item], rows, parsed.format)
+        rows = recommender.similar_items(parsed.item, parsed.k, candidates=parsed.candidates, unknown=unknown)
+        answers = [(recommender.item_id(item), row) for item, row in zip(parsed.item, rows) if row]
+        _print("item", answers, parsed.format)
 
 
 def _read_ids(path: str) -> list[str]:
@@ -58,22 +86,22 @@ def _read_ids(path: str) -> list[str]:
     return ids
 
 
-def _print(kind: str, subjects: list[Any], rows: list[list[tuple[Any, float]]], form: str) -> None:
-    """``rows`` holds (item, score) pairs for each subject, best first."""
+def _print(kind: str, answers: list[tuple[Any, list[tuple[Any, float]]]], form: str) -> None:
+    """``answers`` holds, for each subject, (item, score) pairs, best first."""
     other = "similar_item" if kind == "item" else "item"
     if form == "json":
         answer = [
             {kind: subject, "items": [{"item": item, "score": score} for item, score in row]}
-            for subject, row in zip(subjects, rows)
+            for subject, row in answers
         ]
         print(json.dumps(answer, indent=2, ensure_ascii=False))
     elif form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow([kind, "rank", other, "score"])
-        for subject, row in zip(subjects, rows):
+        for subject, row in answers:
             writer.writerows([subject, rank, item, f"{score:.6f}"] for rank, (item, score) in enumerate(row, 1))
     else:
-        for subject, row in zip(subjects, rows):
+        for subject, row in answers:
             print(f"{kind} {subject}")
             for rank, (item, score) in enumerate(row, 1):
                 print(f"{rank:>4}  {item}  {score:.4f}")

@@ -28,6 +28,9 @@ class Split:
     def where(self, keep: np.ndarray) -> Split:
         return Split(self.users[keep], self.items[keep])
 
+    def followed_by(self, other: Split) -> Split:
+        return Split(np.concatenate([self.users, other.users]), np.concatenate([self.items, other.items]))
+
     def keys(self, num_items: int) -> np.ndarray:
         """(n,) int64: a number for each pair, the same for the same pair."""
         return self.users * num_items + self.items
@@ -55,6 +58,9 @@ def first_of_each(keys: np.ndarray) -> np.ndarray:
     return first
 
 
+NO_PAIRS = Split(np.empty(0, np.int64), np.empty(0, np.int64))
+
+
 @dataclass(frozen=True)
 class InteractionDataset:
     """Interactions split three ways, item features per modality, and the ids that the outside world uses.
@@ -68,6 +74,7 @@ class InteractionDataset:
         user_ids, item_ids: external id of each row, (U,) and (I,), of any type that sorts; text as objects, so that a
             long id does not make all of them long.
         notes: lines for the person who runs this: what was dropped, how the split was made.
+        untrained: held-out pairs of users without a training one; nothing is measured on them, but they are known.
     """
 
     name: str
@@ -81,6 +88,7 @@ class InteractionDataset:
     user_ids: np.ndarray
     item_ids: np.ndarray
     notes: tuple[str, ...] = field(default=())
+    untrained: Split = NO_PAIRS
 
     @classmethod
     def build(
@@ -109,11 +117,13 @@ class InteractionDataset:
                 notes.append(f"{part}: {len(splits[part]) - len(kept[part])} repeated interactions dropped")
         trained = np.zeros(num_users, dtype=bool)
         trained[kept["train"].users] = True
+        untrained = NO_PAIRS
         for part in ("valid", "test"):
             cold = ~trained[kept[part].users]
             if cold.any():
                 users = len(np.unique(kept[part].users[cold]))
                 notes.append(f"{part}: {cold.sum()} interactions of {users} users without a training one dropped")
+                untrained = untrained.followed_by(kept[part].where(cold))
                 kept[part] = kept[part].where(~cold)
         trained_pairs = np.sort(kept["train"].keys(num_items))
         for part in ("valid", "test"):
@@ -135,6 +145,7 @@ class InteractionDataset:
             user_ids=np.arange(num_users) if user_ids is None else user_ids,
             item_ids=np.arange(num_items) if item_ids is None else item_ids,
             notes=tuple(notes),
+            untrained=untrained,
             **kept,
         )
 
@@ -151,12 +162,16 @@ class InteractionDataset:
         """R: (U, I), a one for each TRAIN interaction."""
         return self.train.matrix(self.num_users, self.num_items)
 
+    @property
+    def known(self) -> Split:
+        """All pairs that the data have, of whichever split."""
+        return self.train.followed_by(self.valid).followed_by(self.test).followed_by(self.untrained)
+
     @cached_property
     def items_without_interactions(self) -> np.ndarray:
         """(I,) bool: items that occur in no split of this dataset."""
         absent = np.ones(self.num_items, dtype=bool)
-        for split in (self.train, self.valid, self.test):
-            absent[split.items] = False
+        absent[self.known.items] = False
         return absent
 
     @cached_property

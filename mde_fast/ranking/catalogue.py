@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+import torch
 import xxhash
 from torch import Tensor
 
@@ -15,12 +17,37 @@ from ..kernels import CSRGraph
 ENTRIES = ("data", "fingerprint", "features", "user_ids", "item_ids")  # that catalogue.json must have
 
 
+@dataclass(frozen=True)
+class Catalogue:
+    """Who and what there is, in the data's own ids.
+
+    Attributes:
+        user_ids, item_ids: external id of each row, (U,) and (I,).
+        known: (U, I) every interaction of the data, held-out ones included.
+        train: (U, I) those that the model was trained on; None in runs of version 0.1.0, which did not keep them.
+        content: (I,) bool, items with features of their own; None there too.
+    """
+
+    user_ids: Sequence[Any]
+    item_ids: Sequence[Any]
+    known: CSRGraph
+    train: CSRGraph | None = None
+    content: Tensor | None = None
+
+
 def save_catalogue(run: Folder, dataset: InteractionDataset) -> None:
     """Write catalogue.json and catalogue.safetensors."""
-    splits = (dataset.train, dataset.valid, dataset.test)
-    known = Split(*(np.concatenate([getattr(split, side) for split in splits]) for side in ("users", "items")))
-    seen = CSRGraph.from_scipy(known.matrix(dataset.num_users, dataset.num_items), constant=1.0)
-    run.save_tensors("catalogue.safetensors", {"rowptr": seen.rowptr, "columns": seen.columns})
+    known, train = _graph(dataset.known, dataset), _graph(dataset.train, dataset)
+    run.save_tensors(
+        "catalogue.safetensors",
+        {
+            "rowptr": known.rowptr,
+            "columns": known.columns,
+            "train_rowptr": train.rowptr,
+            "train_columns": train.columns,
+            "content": torch.from_numpy(dataset.items_with_content),
+        },
+    )
     run.write_json(
         "catalogue.json",
         {
@@ -34,14 +61,29 @@ def save_catalogue(run: Folder, dataset: InteractionDataset) -> None:
     )
 
 
+def _graph(split: Split, dataset: InteractionDataset) -> CSRGraph:
+    return CSRGraph.from_scipy(split.matrix(dataset.num_users, dataset.num_items), constant=1.0)
+
+
 def describe_catalogue(run: Folder) -> dict[str, Any]:
     """What catalogue.json holds: the dataset's name and kind, its hashes, the external ids."""
     return run.load_json("catalogue.json", ENTRIES)
 
 
-def load_catalogue(run: Folder) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The same, and the known interactions as ``rowptr`` (U + 1,) and ``columns``."""
-    return describe_catalogue(run), run.load_tensors("catalogue.safetensors")
+def load_catalogue(run: Folder) -> Catalogue:
+    """What :func:`save_catalogue` wrote, now or in an older version."""
+    described, tensors = describe_catalogue(run), run.load_tensors("catalogue.safetensors")
+    shape = len(described["user_ids"]), len(described["item_ids"])
+    train = None
+    if "train_rowptr" in tensors:
+        train = CSRGraph(tensors["train_rowptr"], tensors["train_columns"], shape)
+    return Catalogue(
+        user_ids=described["user_ids"],
+        item_ids=described["item_ids"],
+        known=CSRGraph(tensors["rowptr"], tensors["columns"], shape),
+        train=train,
+        content=tensors.get("content"),
+    )
 
 
 def feature_hashes(dataset: InteractionDataset) -> dict[str, str]:

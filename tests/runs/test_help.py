@@ -104,7 +104,10 @@ def test_choices_and_defaults(help_of):
                 "--item ID items similar",
                 "--k N how many",
                 "--format {text,json,csv} (default: text)",
-                "--include-seen also items",
+                "--filter-seen {all,train,none} leave out",
+                "--include-seen the same",
+                "--candidates {known,content,all} recommend",
+                "--unknown {refuse,popular,skip} ids",
             ],
         ),
         (

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refused import assert_refused
 from small_runs import epoch_rows, metrics
 
 from mde_fast import Recommender, __version__
@@ -42,7 +43,12 @@ def test_a_run_recommends(command, model):
         int(line.split("\t")[1]) for line in Path("data/shop/shop.inter").read_text().splitlines() if line[:2] == "3\t"
     }
     best = max((item for item in range(40) if item not in seen), key=lambda item: scores[item])
-    assert Recommender.load(model).recommend(["3"], k=1)[0][0][0] == best
+    recommender = Recommender.load(model)
+    assert recommender.recommend(["3"], k=1)[0][0][0] == best
+    for option in ({"filter_seen": "train"}, {"candidates": "content"}):
+        assert_refused(
+            lambda: recommender.recommend(["3"], **option), next(iter(option)), "version 0.1.0", "train again"
+        )
 
 
 def test_a_run_is_inspected(command):
