@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import InputError
 from ..models import DEFAULT_MODEL
 from ..options import shown
+from ..runs.assemble import without_slow_precision
 from ..runs.config import RESUMABLE_CHANGES, Config, changed_options, is_older, schema, with_options
 from ..runs.run import RunFolder
 from ..training.progress import is_over
@@ -99,6 +100,7 @@ def plan_runs(experiments: Iterable[str], layers: Layers, seeds: Sequence[int], 
         for row in rows
     ]
     runs = [_as_it_was_begun(run, layers) for run in runs]
+    runs = [run if run.begun else replace(run, config=without_slow_precision(run.config)) for run in runs]
     for run in runs:
         run.check()
     return runs

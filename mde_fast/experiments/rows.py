@@ -51,7 +51,7 @@ ROWS = {
     "free": Row("variant B", {"nlt": "free"}),
     "dragon-like": Row("DRAGON-like", DRAGON_LIKE, published="DRAGON"),
     "lightgcn": Row("LightGCN", published="LightGCN", model="lightgcn"),
-    "mde-bf16": Row("MDE, bf16", {"precision": "bf16"}),
+    "mde-bf16": Row("MDE, bf16", {"precision": "bf16", "slow_precision": True}),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from pathlib import Path
 
 import torch
@@ -15,7 +17,10 @@ from ..graphs import GraphCache, GraphStore
 from ..models import Inputs, Model, find_model
 from ..training.memory import keep_freed_memory
 from ..training.options import TrainingOptions
-from .config import Config
+from ..training.precision import product_times, slower_than_float32
+from .config import Config, with_options
+
+logger = logging.getLogger("mde_fast")
 
 
 def make_dataset(config: Config, *, with_features: bool = True) -> InteractionDataset:
@@ -58,6 +63,32 @@ def make_device(options: TrainingOptions) -> torch.device:
     if number:
         torch.cuda.set_device(int(number))  # streams, graphs and kernels go to the current device
     return torch.device(name)
+
+
+def require_fast_precision(options: TrainingOptions, device: torch.device) -> None:
+    """Refuse a precision that is slower than float32, unless it is insisted on.
+
+    Raises:
+        InputError: with the two times.
+    """
+    if not options.slow_precision and slower_than_float32(options, device):
+        raise InputError(
+            f"precision: bf16 is slower than float32 on this CPU ({product_times()}); use --precision fp32, or insist "
+            "with --slow-precision"
+        )
+
+
+def without_slow_precision(config: Config) -> Config:
+    """The same options in float32 where that is faster; a line says so, once."""
+    if config.training.slow_precision or not slower_than_float32(config.training, make_device(config.training)):
+        return config
+    _say_float32_is_used()
+    return with_options(config, precision="fp32")
+
+
+@functools.cache
+def _say_float32_is_used() -> None:
+    logger.info("float32 is used: bf16 is slower on this CPU (%s); --slow-precision keeps it", product_times())
 
 
 def make_model(

@@ -26,7 +26,8 @@ from ..ranking.options import EvaluationOptions
 from ..training.options import TrainingOptions
 from .mmrec import COLUMN_TYPE, FEATURE_FILES, GRIDS, PASSED_OVER
 
-RESUMABLE_CHANGES = ("epochs", "device", "data_dir", "cache_dir", "minutes")  # what may differ when a run goes on
+# What may differ when a run goes on.
+RESUMABLE_CHANGES = ("epochs", "device", "data_dir", "cache_dir", "minutes", "slow_precision")
 OLD_CONFIG = (0, 2, 0)  # before it every file named the options of MDE, whichever model it was of
 
 

@@ -23,9 +23,11 @@ from ..ranking.catalogue import describe_catalogue, feature_hashes, save_catalog
 from ..ranking.evaluator import Evaluator, format_metrics
 from ..report.curves import plot_curves
 from ..report.honesty import is_stand_in, remark
+from ..training.memory import releases_memory
+from ..training.precision import product_times, slower_than_float32
 from ..training.progress import duration
 from ..training.trainer import Trainer, TrainingError, require_negatives
-from .assemble import make_dataset, make_device, make_model
+from .assemble import make_dataset, make_device, make_model, require_fast_precision
 from .config import RESUMABLE_CHANGES, Config, changed_options, fixed_options, with_options
 from .log import RunLog
 from .run import RunFolder
@@ -33,6 +35,7 @@ from .run import RunFolder
 logger = logging.getLogger("mde_fast")
 
 
+@releases_memory
 def start_run(config: Config, output: str | Path | None = None, *, notes: Iterable[str] = ()) -> dict[str, Any]:
     """Train a model from the beginning.
 
@@ -49,6 +52,7 @@ def start_run(config: Config, output: str | Path | None = None, *, notes: Iterab
         mde_fast.training.trainer.TrainingError: a loss is not finite.
     """
     device = make_device(config.training)
+    require_fast_precision(config.training, device)
     if output is None:
         output = _new_folder(config)
     RunFolder.require_new(output)
@@ -74,6 +78,7 @@ def _new_folder(config: Config) -> Path:
     return next(path for path in candidates if not path.exists())
 
 
+@releases_memory
 def resume_run(path: str | Path, changes: dict[str, Any]) -> dict[str, Any]:
     """Continue a run where it stopped, bit for bit as if it never had, given the same device, versions and CPU threads.
 
@@ -96,6 +101,8 @@ def resume_run(path: str | Path, changes: dict[str, Any]) -> dict[str, Any]:
     config = _with_changes(stored, {"minutes": None, **changes})  # a limit is of one command
     device = make_device(config.training)
     with RunLog() as log, exclusive(run.path, "wait for its end"):
+        if slower_than_float32(config.training, device):
+            logger.warning("bf16 is slower than float32 on this CPU (%s); the run goes on in it", product_times())
         dataset = make_dataset(config)
         describe(dataset)
         check_same_dataset(run, dataset)
@@ -153,7 +160,7 @@ def _train(run: RunFolder, config: Config, trainer: Trainer, dataset: Interactio
     title = f"{config.model} on {dataset.name} ({dataset.data}), seed {training.seed}"
     history, metric = trainer.progress.history, config.evaluation.metric
     run.write("curves.png", lambda path: plot_curves(history, path, title=title, metric=metric, data=dataset.data))
-    _report(run, config, result)
+    _report(run, config, result, dataset)
     return result
 
 
@@ -164,7 +171,7 @@ def _status(trainer: Trainer) -> str:
     return "out of time" if trainer.out_of_time and not trainer.interrupted else "interrupted"
 
 
-def _report(run: RunFolder, config: Config, result: dict[str, Any]) -> None:
+def _report(run: RunFolder, config: Config, result: dict[str, Any], dataset: InteractionDataset) -> None:
     if is_stand_in(result["data"]):
         logger.info("%s", remark(result["data"]))
     logger.info("best epoch %d of %d; test metrics:", result["best_epoch"], result["epochs_run"])
@@ -173,7 +180,8 @@ def _report(run: RunFolder, config: Config, result: dict[str, Any]) -> None:
         logger.info("interrupted: everything is saved, continue with --resume %s", run.path)
         logger.info("results in %s", run.path)
         return
-    folder, user = (shlex.quote(str(word)) for word in (run.path, describe_catalogue(run)["user_ids"][0]))
+    someone = dataset.user_ids[dataset.train.users.min()]  # whom the model knows
+    folder, user = (shlex.quote(str(word)) for word in (run.path, someone))
     logger.info("results in %s, curves in %s", run.path, run.path / "curves.png")
     if result["status"] == "out of time":
         asked = duration(60 * (config.training.minutes or 0))

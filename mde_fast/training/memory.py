@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import logging
 import sys
+from collections.abc import Callable
 
 import torch
+
+from .precision import product_times
 
 logger = logging.getLogger("mde_fast")
 
 # Names and numbers of glibc's malloc.h.
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
-LARGEST_THRESHOLD = 32 * 2**20  # glibc refuses a larger one
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+NEVER = -1  # to hand memory back while a process lives
 
 
 def keep_freed_memory() -> bool:
@@ -20,21 +24,53 @@ def keep_freed_memory() -> bool:
 
     A step frees and allocates the same tensors again and again. By default each of more than some megabytes is mapped
     anew every time, and touching its pages costs as much as the arithmetic done in it. The setting holds for the whole
-    process. Other C libraries have no such setting and are left alone.
+    process, for blocks of every size; :func:`release_freed_memory` gives back what is free. Other C libraries have no
+    such setting and are left alone.
 
     Returns:
         Whether it was set.
     """
-    if not sys.platform.startswith("linux"):
+    mallopt = _of_libc("mallopt")
+    if mallopt is None:
         return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except AttributeError:
-        return False
-    settings = ((M_MMAP_THRESHOLD, LARGEST_THRESHOLD), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 64 * 2**20))
+    settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, NEVER), (M_TOP_PAD, 64 * 2**20))
     done = all(mallopt(name, value) for name, value in settings)
     logger.debug("malloc keeps freed memory: %s", done)
     return done
+
+
+def release_freed_memory() -> None:
+    """Give the memory that is kept but free back to the system, as at the end of a training."""
+    malloc_trim = _of_libc("malloc_trim")
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
+def releases_memory(run: Callable) -> Callable:
+    """A decorator: afterwards, when what it made is gone, :func:`release_freed_memory`."""
+
+    @functools.wraps(run)
+    def releasing(*arguments, **options):
+        try:
+            return run(*arguments, **options)
+        finally:
+            release_freed_memory()
+
+    return releasing
+
+
+def _of_libc(name: str):
+    """A function of glibc; None elsewhere."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None
+
+
+def out_of_memory_advice(error: BaseException) -> str:
+    """What helps where :func:`is_out_of_memory`; bf16 only where it is not slower."""
+    on_gpu = isinstance(error, torch.OutOfMemoryError)
+    times = None if on_gpu else product_times()
+    advice = ["--device cpu"] if on_gpu else []
+    advice += ["--precision bf16"] if times is None or times.bfloat16 <= times.float32 else []
+    return ", ".join([*advice, "a smaller train_batch_size, embedding_size or projection_hidden"])
 
 
 def is_out_of_memory(error: BaseException) -> bool:

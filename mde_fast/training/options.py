@@ -33,4 +33,7 @@ class TrainingOptions(Options):
         "of the feature towers' matrix products; the rest is float32",
         choices=("fp32", "tf32", "bf16"),
     )
+    slow_precision: bool = option(
+        False, "train in bf16 also on a CPU that is slower in it, which is measured", since="0.2.0"
+    )
     cuda_graph: bool = option(True, "on a GPU, replay the training step as one CUDA graph")

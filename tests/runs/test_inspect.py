@@ -164,7 +164,20 @@ def test_three_modalities(trained, shop, inspected):
         (["--fusion-nodes", "users", "--item-graph", "blend"], "Preferences of items do not enter the fusion"),
         (["--fusion-nodes", "users", "--nlt-detach", "false"], "only MDA and MSA move them"),
         (["--fusion", "sum", "--layer-combine", "mean", "--projection", "linear"], "shop (real)"),
-        (["--precision", "bf16", "--n-layers", "0", "--msa", "infonce", "--preference-init", "zero"], "shop (real)"),
+        (
+            [
+                "--precision",
+                "bf16",
+                "--slow-precision",
+                "--n-layers",
+                "0",
+                "--msa",
+                "infonce",
+                "--preference-init",
+                "zero",
+            ],
+            "shop (real)",
+        ),
     ],
 )
 def test_options(trained, inspected, flags, said):

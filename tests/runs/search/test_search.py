@@ -168,7 +168,7 @@ def test_lightgcn_is_searched_for_its_own_options_from_its_own_preset(command, s
     assert {*report["fixed"], *report["space"], *NOT_FIXED} == set(schema("lightgcn"))
 
 
-NOT_FIXED = ("dataset", "data_dir", "cache_dir", "device", "minutes")
+NOT_FIXED = ("dataset", "data_dir", "cache_dir", "device", "minutes", "slow_precision")
 
 
 def test_the_best_options_of_lightgcn_train_lightgcn_again(command, shop):
