@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import re
@@ -11,15 +12,14 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tqdm import tqdm
-
 from .data.reading import first_line
 from .errors import InputError
 from .models import DEFAULT_MODEL, find_model, model_names
 from .options import Option, convert, shown
 from .runs.config import Config, make_config, model_of_file, read_options, resolve_key, schema
 from .runs.presets import Preset, find_preset, preset_names
-from .training.memory import is_out_of_memory
+from .training.memory import is_out_of_memory, out_of_memory_advice
+from .training.progress import through_bars
 from .training.trainer import TrainingError
 
 logger = logging.getLogger("mde_fast")
@@ -30,13 +30,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         raise InputError(f"{message}; see --help")
-
-
-class _ThroughTqdm(logging.Handler):
-    """Prints above a progress bar instead of through it."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr if record.levelno >= logging.WARNING else sys.stdout)
 
 
 def make_parser(program: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
@@ -213,8 +206,8 @@ def run_command(main: Callable[[list[str]], int | None], *, level: int = logging
         main: arguments -> exit status, or None for success.
         level: least important log messages to print; below WARNING they go to stdout.
     """
-    handler = _ThroughTqdm()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    _show_any_text()
+    handler = through_bars()
     root = logging.getLogger("mde_fast")
     root.addHandler(handler)
     root.setLevel(level)
@@ -230,8 +223,8 @@ def run_command(main: Callable[[list[str]], int | None], *, level: int = logging
         if not is_out_of_memory(error):
             raise
         print(
-            f"error: out of memory ({first_line(error)}); what was saved goes on with --resume, "
-            "use --device cpu, --precision bf16 or a smaller train_batch_size, embedding_size or projection_hidden",
+            f"error: out of memory ({first_line(error)}); what was saved goes on with --resume, try "
+            f"{out_of_memory_advice(error)}",
             file=sys.stderr,
         )
         sys.exit(2)
@@ -243,3 +236,10 @@ def run_command(main: Callable[[list[str]], int | None], *, level: int = logging
         if not isinstance(error, BrokenPipeError):  # the reader of a pipe, such as head, may go
             print(f"error: cannot write the output ({error})", file=sys.stderr)
         sys.exit(1)
+
+
+def _show_any_text() -> None:
+    """Files and pipes get UTF-8; a terminal gets what it can show, with a replacement for what it cannot."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from ..data.dataset import InteractionDataset
 from ..ranking.evaluator import Evaluator
 from ..runs.life import check_same_dataset
 from ..runs.run import RunFolder
+from ..training.progress import progress_bar
 from .plan import PlannedRun
 
 METRICS = ("recall@5", "precision@5", "map@5", "ndcg@5", "recall@20", "ndcg@20")
@@ -26,7 +26,7 @@ def measure(runs: Sequence[PlannedRun], dataset: InteractionDataset) -> dict[str
     finished = [run for run in runs if run.result() is not None]
     evaluator = Evaluator(dataset, CUTOFFS)
     measured = {}
-    for run in tqdm(finished, desc="test metrics of each user", unit="run", leave=False, disable=None):
+    for run in progress_bar(finished, desc="test metrics of each user", unit="run", leave=False):
         folder = RunFolder.open(run.path)
         check_same_dataset(folder, dataset)
         _, tensors = folder.checkpoints.load("best")

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..errors import InputError
 from ..runs.jobs import Command, Ended, run_side_by_side, threads_each
 from ..runs.life import resume_run, start_run
 from ..runs.run import RunFolder
+from ..training.progress import progress_bar
 from .plan import PlannedRun
 
 logger = logging.getLogger("mde_fast")
@@ -72,7 +71,7 @@ def _train_side_by_side(runs: Sequence[PlannedRun], jobs: int, lock: int | None)
     threads = threads_each(jobs)
     at_a_time = min(jobs, len(runs))
     logger.info("%d processes side by side, %d CPU thread%s each", at_a_time, threads, "s" if threads > 1 else "")
-    with tempfile.TemporaryDirectory() as folder, tqdm(total=len(runs), desc="runs", unit="run", disable=None) as bar:
+    with tempfile.TemporaryDirectory() as folder, progress_bar(total=len(runs), desc="runs", unit="run") as bar:
 
         def on_end(ended: Ended) -> None:
             _close(planned[ended.name], ended, training)

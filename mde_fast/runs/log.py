@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+import threading
 from contextlib import suppress
+from contextvars import ContextVar
 from logging.handlers import MemoryHandler
 
 from ..errors import InputError
 from ..files import Folder
+from ..training.progress import in_notebook, through_bars
 
 logger = logging.getLogger("mde_fast")
 
 BUFFERED_LINES = 100_000
+
+_current: ContextVar[RunLog | None] = ContextVar("log of the run of this thread", default=None)
 
 
 class _LogFile(logging.FileHandler):
@@ -26,10 +31,14 @@ class _LogFile(logging.FileHandler):
 
 
 class RunLog:
-    """Collects what is logged from the first line on, and writes it to log.txt once there is a run folder."""
+    """Collects what is logged from the first line on, and writes it to log.txt once there is a run folder.
+
+    Runs in several threads of a process have a log each, with their own lines.
+    """
 
     def __init__(self):
         self.handler = MemoryHandler(BUFFERED_LINES, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
+        self.handler.addFilter(lambda record: _current.get() is self)
 
     def write_to(self, run: Folder) -> None:
         """From now on, and for what was logged before, use this run's log.txt.
@@ -46,8 +55,8 @@ class RunLog:
         self.handler.capacity = 1  # no more waiting
 
     def __enter__(self) -> RunLog:
-        self.level = logger.level
-        logger.setLevel(logging.INFO)  # the file has every line, whatever the console shows
+        self.token = _current.set(self)
+        _every_line.open()
         logger.addHandler(self.handler)
         return self
 
@@ -55,9 +64,44 @@ class RunLog:
         if error is not None:  # the console's last line, which is not logged
             self.handler.handle(logging.makeLogRecord({"msg": f"{kind.__name__}: {error}", "levelno": logging.ERROR}))
         logger.removeHandler(self.handler)
-        logger.setLevel(self.level)
+        _every_line.close()
+        _current.reset(self.token)
         file = self.handler.target
         if file is not None:
             self.handler.flush()
             file.close()
         self.handler.close()
+
+
+class _EveryLine:
+    """While any run is open the logger lets lines of training pass, whatever the console shows; then as before.
+
+    In a notebook where nobody has set up logging they are shown, too.
+    """
+
+    def __init__(self):
+        self.lock, self.runs, self.shown = threading.Lock(), 0, None
+
+    def open(self) -> None:
+        with self.lock:
+            self.runs += 1
+            if self.runs > 1:
+                return
+            self.level = logger.level
+            logger.setLevel(logging.INFO)
+            if in_notebook() and not logger.hasHandlers():
+                self.shown = through_bars()
+                logger.addHandler(self.shown)
+
+    def close(self) -> None:
+        with self.lock:
+            self.runs -= 1
+            if self.runs:
+                return
+            logger.setLevel(self.level)
+            if self.shown is not None:
+                logger.removeHandler(self.shown)
+                self.shown = None
+
+
+_every_line = _EveryLine()

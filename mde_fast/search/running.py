@@ -19,11 +19,12 @@ from ..errors import InputError
 from ..graphs.cache import GraphsInMemory
 from ..options import plain
 from ..ranking.catalogue import feature_hashes
-from ..runs.assemble import graph_folder, make_dataset, make_device, make_model
+from ..runs.assemble import graph_folder, make_dataset, make_device, make_model, without_slow_precision
 from ..runs.config import Config, with_options
 from ..runs.jobs import Command, Ended, run_side_by_side, threads_each
 from ..runs.life import describe as describe_dataset
 from ..training.memory import is_out_of_memory
+from ..training.progress import progress_bar
 from ..training.trainer import TrainingError, require_negatives
 from .space import Space, describe, point_of, to_options
 from .study import DATASET, FIXED, SPACE, RunningTrial, Study
@@ -32,7 +33,7 @@ from .trial import TimeIsUp, train_trial
 logger = logging.getLogger("mde_fast.search")
 
 # Where things are and what computes them may change while a search goes on.
-FREE_TO_CHANGE = ("dataset", "data_dir", "cache_dir", "device", "minutes")
+FREE_TO_CHANGE = ("dataset", "data_dir", "cache_dir", "device", "minutes", "slow_precision")
 
 
 @dataclass
@@ -71,6 +72,7 @@ class Search:
             InputError: anything the user gave that cannot be used.
         """
         device = make_device(config.training)
+        config = without_slow_precision(config)
         dataset = make_dataset(config)
         if not quiet:
             describe_dataset(dataset)
@@ -214,7 +216,7 @@ class Search:
         return done
 
     def bar(self, total: int) -> tqdm:
-        bar = tqdm(total=total, desc="trials", unit="trial", disable=None)
+        bar = progress_bar(total=total, desc="trials", unit="trial")
         self.refresh(bar)
         return bar
 

@@ -244,14 +244,14 @@ def _was_cut_off(trial: FrozenTrial) -> bool:
 
 def _lock(path: Path) -> TextIO:
     """Wait for a lock that ends when the file is closed, at the latest with the process."""
-    file = open(path, "a")
+    file = open(path, "a", encoding="utf-8")
     fcntl.flock(file, fcntl.LOCK_EX)
     return file
 
 
 def _is_locked(path: Path) -> bool:
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from .. import __version__
 from ..data.dataset import InteractionDataset
@@ -25,10 +24,12 @@ from ..options import described, difference
 from ..ranking.evaluator import Evaluator
 from ..ranking.options import EvaluationOptions
 from .options import TrainingOptions
-from .progress import Progress, is_over, time_left
+from .progress import Progress, duration, is_over, progress_bar, time_left
 from .step import CapturedStep, TrainingStep
 
 logger = logging.getLogger("mde_fast")
+
+SAY_COST_AFTER, LONG_EPOCH = 5.0, 30.0  # seconds
 
 
 class TrainingError(RuntimeError):
@@ -82,7 +83,7 @@ class Trainer:
         self.progress = Progress()
         make_step = CapturedStep if captured else TrainingStep
         self.step = make_step(model, self.optimizer, negatives, len(self.users), training.train_batch_size)
-        self.interrupted = self.out_of_time = False
+        self.interrupted = self.out_of_time = self.cost_said = False
 
     def fit(self, after_epoch: Callable[[Progress], None] | None = None) -> None:
         """Train until the validation metric has not improved for ``stopping_step`` epochs, or ``epochs`` are over.
@@ -132,20 +133,21 @@ class Trainer:
         order = torch.randperm(len(self.users), generator=self.generator, device=self.device)
         users = self.users[order]
         self.step.begin_epoch(users, self.items[order], random_bits(users, self.generator))
-        bar = tqdm(
-            range(self.progress.step, self.step.steps),
+        first = self.progress.step
+        bar = progress_bar(
+            range(first, self.step.steps),
             desc=f"epoch {self.progress.epoch + 1}",
-            initial=self.progress.step,
+            initial=first,
             total=self.step.steps,
             unit="step",
             leave=False,
-            disable=None,
         )
         for step in bar:
             self.step(step)
             self.progress.step = step + 1
-            if self.device.type == "cpu":  # elsewhere looking at a loss would make the device wait
+            if self.device.type == "cpu":  # elsewhere looking at a loss, or at the clock, would make the device wait
                 self._check_finite()
+                self._say_cost(step + 1 - first, time.perf_counter() - started)
                 bar.set_postfix(loss=f"{float(self.step.parts[step].sum()):.4f}", refresh=False)
             if self.interrupted:
                 bar.close()
@@ -153,6 +155,15 @@ class Trainer:
                 break
         self._check_finite()
         return time.perf_counter() - started
+
+    def _say_cost(self, steps: int, seconds: float) -> None:
+        """What an epoch takes, once, where it takes longer than one likes to wait for its line."""
+        if self.cost_said or steps < 2 or seconds < SAY_COST_AFTER:
+            return
+        self.cost_said, epoch = True, seconds / steps * self.step.steps
+        if epoch > LONG_EPOCH:
+            what = duration(epoch), self.step.steps, seconds / steps
+            logger.info("an epoch takes about %s: %d steps of %.2g s, each over all graphs", *what)
 
     def _check_finite(self) -> None:
         """Look for the first step of this epoch with a loss that is not a number."""
