@@ -29,9 +29,9 @@ from .running import Training, train
 logger = logging.getLogger("mde_fast")
 
 SEEDS = "999,1000,1001"
-OWN_FLAGS = ("seeds", "jobs", "output", "report-only")
+OWN_FLAGS = ("seeds", "jobs", "output", "report-only", "searches")
 EPILOG = """experiments:
-  table1      LightGCN, a DRAGON-like setting and MDE (the paper's Table I, the rows that can be trained here)
+  table1      the systems of the paper's Table I, LightGCN, and MDE in a DRAGON-like setting
   table2      MDE without MDA, without MSA, without NLT, and whole (Table II)
   figure2     variant A with preferences 0.1 to 0.9, variant B and MDE (Figure 2)
   precision   bf16 towers against float32
@@ -50,6 +50,10 @@ examples:
   python -m mde_fast.experiments table1 table2 figure2 --dataset baby --config best.yaml --precision bf16 --jobs 4
   python -m mde_fast.experiments table2 --dataset baby --seeds 999 --epochs 3 --output experiments/quick
   python -m mde_fast.experiments table2 --dataset baby --report-only
+  for model in vbpr mmgcn grcn dualgnn slmrec bm3 freedom dragon lightgcn mde; do
+      python -m mde_fast.search --model $model --dataset tiktok --trials 8 --output search/tiktok/$model
+  done
+  python -m mde_fast.experiments table1 --dataset tiktok --searches search/tiktok
 """
 
 
@@ -69,7 +73,8 @@ def main(arguments: list[str]) -> int:
     given = _given(parsed, refused, row_models(experiments))
     of_row = _of_row(of_row_texts, experiments, refused)
     dataset_name = given.options.get("dataset", DataOptions.schema()["dataset"].default)
-    layers = Layers(dataset_name, parsed.preset, given.options, of_row, frozenset(refused))
+    searches = _searches(parsed.searches, row_models(experiments))
+    layers = Layers(dataset_name, parsed.preset, given.options, of_row, frozenset(refused), searches)
     config = row_config(layers, REFERENCE, seeds[0])
     make_device(config.training)
     dataset = make_dataset(config, with_features=False)  # what is wrong with it shows before anything is written
@@ -110,7 +115,28 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         help="runs side by side, each a process with its share of the CPU threads; a GPU is shared (default: 1)",
     )
     parser.add_argument("--output", metavar="DIR", help="reports, and runs in DIR/runs (default: experiments/DATASET)")
+    parser.add_argument(
+        "--searches",
+        metavar="DIR",
+        help="rows have the best options of a search of their model, DIR/MODEL/best.yaml, instead of its preset",
+    )
     parser.add_argument("--report-only", action="store_true", help="train nothing, report what is there")
+
+
+def _searches(folder: str | None, models: tuple[str, ...]) -> Path | None:
+    """Where the best options of searches are.
+
+    Raises:
+        InputError: no model of the rows has any there.
+    """
+    if folder is None:
+        return None
+    if not any((Path(folder) / model / "best.yaml").is_file() for model in models):
+        raise InputError(
+            f"--searches: {folder} has no MODEL/best.yaml of {', '.join(models)}; make them with python -m "
+            f"mde_fast.search --model MODEL --output {folder}/MODEL"
+        )
+    return Path(folder)
 
 
 def _seeds(text: str) -> list[int]:
@@ -190,8 +216,8 @@ def _settings(files: list[str], given: Given, layers: Layers, models: tuple[str,
     lines += [
         f"Settings given as flags: {_listed(given.flags)}. All others: the defaults of mde_fast {__version__}.",
         *([f"Given for one row alone: {own}."] if own else []),
-        "A row has the preset of its model, these settings, and what makes it that row; none was tuned for a row by "
-        "this command.",
+        "A row has the preset of its model, or the best options of its search, these settings, and what makes it that "
+        "row; none was tuned for a row by this command.",
     ]
     return lines
 

@@ -21,7 +21,7 @@ from .measurements import METRICS
 from .plan import PlannedRun
 from .published import published_rows
 from .rows import EXPERIMENTS, REFERENCE, ROWS
-from .statistics import paired_test, spread
+from .statistics import agreement, paired_test, spread, with_holm
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,11 @@ def make_document(experiment: str, findings: Findings) -> dict[str, Any]:
     catalogue = _catalogue(runs)
     rows = [_row(name, [run for run in runs if run.row == name], findings) for name in about.rows]
     per_user = {name: _per_user([run for run in runs if run.row == name], findings) for name in about.rows}
+    tests = _tests(per_user)
     for row in rows:
         if row["name"] != REFERENCE:
-            row["against_reference"] = _tests(per_user[row["name"]], per_user[REFERENCE])
+            row["against_reference"] = tests[row["name"]]
+    published = published_rows(experiment, dataset.lower())
     return {
         "experiment": experiment,
         "title": about.title,
@@ -73,7 +75,8 @@ def make_document(experiment: str, findings: Findings) -> dict[str, Any]:
         },
         "reference": ROWS[REFERENCE].label,
         "rows": rows,
-        "published": published_rows(experiment, dataset.lower()),
+        "published": published,
+        "order": _order(rows, published),
         "complete": all(run["state"] == "finished" for row in rows for run in row["runs"]),
     }
 
@@ -113,15 +116,33 @@ def _per_user(runs: Sequence[PlannedRun], findings: Findings) -> dict[int, Mappi
     return {run.seed: findings.measured[run.name] for run in runs if run.name in findings.measured}
 
 
-def _tests(row: Mapping[int, Mapping], reference: Mapping[int, Mapping]) -> dict[str, dict[str, Any]]:
-    """metric -> the paired test over users, with its verdict; empty when the two have no seed in common."""
-    tests = {}
+def _tests(per_user: Mapping[str, Mapping[int, Mapping]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """row -> metric -> the paired test against the reference, with its verdict, where the two have a seed in common."""
+    tests: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in per_user if name != REFERENCE}
     for metric in METRICS:
-        values, others = ({seed: side[seed][metric] for seed in side} for side in (row, reference))
-        test = paired_test(values, others)
-        if test is not None:
-            tests[metric] = asdict(test) | {"below": test.below}
+        values = {name: {seed: side[seed][metric] for seed in side} for name, side in per_user.items()}
+        found = {name: paired_test(values[name], values[REFERENCE]) for name in tests}
+        for name, test in with_holm({name: test for name, test in found.items() if test is not None}).items():
+            tests[name][metric] = asdict(test) | {"below": test.below}
     return tests
+
+
+def _order(rows: Sequence[Mapping[str, Any]], published: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each source and metric, the rows that are here and there, and how far the two orders agree."""
+    orders = []
+    for source in dict.fromkeys(entry["source"] for entry in published):
+        figures = {entry["row"]: entry["metrics"] for entry in published if entry["source"] == source}
+        for metric in METRICS:
+            both = {
+                row["label"]: (row["mean"][metric], figures[row["published_as"]][metric])
+                for row in rows
+                if metric in row["mean"] and metric in figures.get(row["published_as"], {})
+            }
+            found = agreement([here for here, _ in both.values()], [there for _, there in both.values()])
+            if found is not None:
+                figures_of_both = {label: {"here": here, "published": there} for label, (here, there) in both.items()}
+                orders.append({"source": source, "metric": metric, "rows": figures_of_both, **asdict(found)})
+    return orders
 
 
 def _catalogue(runs: Sequence[PlannedRun]) -> dict[str, Any] | None:

@@ -53,6 +53,7 @@ def as_document(results: Mapping[str, Any]) -> Document:
         Section("Means over seeds", (means_table(results),)),
         *_tests(results),
         *_sources(results),
+        *_orders(results),
         Section("Runs", (_runs_table(results),)),
     )
     return Document(f"{results['title']}, {results['dataset']}", _head(results), sections)
@@ -103,7 +104,7 @@ def _spread(row: Mapping[str, Any], metric: str) -> str:
 
 def _published(entry: Mapping[str, Any]) -> tuple[str, ...]:
     values = (f"{entry['metrics'][metric]:.4f}" if metric in entry["metrics"] else "" for metric in METRICS)
-    return entry["row"], f"published ({'MMRec' if 'MMRec' in entry['source'] else 'paper'})", *values
+    return entry["row"], f"published ({_of_source(entry['source'])})", *values
 
 
 def _tests(results: Mapping[str, Any]) -> tuple[Section, ...]:
@@ -116,13 +117,14 @@ def _tests(results: Mapping[str, Any]) -> tuple[Section, ...]:
                 lines.append((row["label"], TITLES[metric], *_test_cells(test)))
     if not lines:
         return ()
-    head = ("row", "metric", "difference", "in %", "t-test p", "Wilcoxon p", "users", "seeds below")
+    head = ("row", "metric", "difference", "in %", "t-test p", "Wilcoxon p", "with Holm", "users", "seeds below")
     note = (
         f"Row minus {results['reference']}, paired over users: each user's metric is averaged over the seeds that "
         "both have, then a two-sided paired t-test over all n users and a two-sided Wilcoxon signed-rank test over "
-        f"those that differ. The last column answers yes or no when both tests have p < {LEVEL} and the same "
-        'direction, else "not shown". p values are not corrected for the number of rows. They say how far the '
-        "difference holds over users for these trained models; the seeds say how far it holds over trainings."
+        "those that differ. The larger of the two p values after Holm's correction for the number of rows is under "
+        f'"with Holm"; the last column answers yes or no when it is below {LEVEL} and both tests have the same '
+        'direction, else "not shown". They say how far the difference holds over users for these trained models; the '
+        "seeds say how far it holds over trainings."
     )
     table = Table((*head, results["question"]), tuple(lines))
     return (Section(f"Against {results['reference']}", (table, Paragraph(note))),)
@@ -132,11 +134,48 @@ def _test_cells(test: Mapping[str, Any]) -> list[str]:
     return [
         f"{test['difference']:+.4f}",
         "-" if test["percent"] is None else f"{test['percent']:+.1f}",
-        *("-" if test[name] is None else p_value(test[name]) for name in ("t_test_p", "wilcoxon_p")),
+        *(_p_value(test[name]) for name in ("t_test_p", "wilcoxon_p")),
+        _p_value(None if test["t_test_holm_p"] is None else max(test["t_test_holm_p"], test["wilcoxon_holm_p"])),
         f"{test['users']:,} ({test['users_that_differ']:,} differ)",
         f"{test['seeds_below']} of {len(test['seeds'])}",
         test["below"],
     ]
+
+
+def _p_value(value: float | None) -> str:
+    return "-" if value is None else p_value(value)
+
+
+def _orders(results: Mapping[str, Any]) -> tuple[Section, ...]:
+    """The section that sets the order of the rows here beside the published one; none where nothing compares."""
+    orders = [order for order in results["order"] if order["metric"] in TESTED]
+    if not orders:
+        return ()
+    lines, said = [], []
+    for order in orders:
+        title, source = TITLES[order["metric"]], _of_source(order["source"])
+        places = {side: _places(order["rows"], side) for side in ("here", "published")}
+        for label in sorted(order["rows"], key=places["published"].__getitem__):
+            here, there = (order["rows"][label][side] for side in ("here", "published"))
+            ranks = (str(places[side][label]) for side in ("published", "here"))
+            percent = f"{100 * (here / there - 1):+.1f}" if there else "-"
+            lines.append((title, source, label, *ranks, f"{there:.4f}", f"{here:.4f}", percent))
+        said.append(
+            f"{title} of {len(order['rows'])} rows, {source}: Kendall's tau {order['kendall_tau']:.2f}, "
+            f"Spearman's rho {order['spearman_rho']:.2f}"
+        )
+    head = ("metric", "published by", "row", "place there", "place here", "there", "here", "in %")
+    return (Section("The order of the rows", (Table(head, tuple(lines)), Bullets(tuple(said)))),)
+
+
+def _places(rows: Mapping[str, Mapping[str, float]], side: str) -> dict[str, int]:
+    """Label -> 1 for the best of a side."""
+    ranked = sorted(rows, key=lambda label: -rows[label][side])
+    return {label: place for place, label in enumerate(ranked, 1)}
+
+
+def _of_source(source: str) -> str:
+    return "MMRec" if "MMRec" in source else "paper"
 
 
 def _sources(results: Mapping[str, Any]) -> tuple[Section, ...]:

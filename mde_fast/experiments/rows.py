@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from ..data.options import DataOptions
@@ -42,6 +43,8 @@ DRAGON_LIKE = {
     "msa_weight": 0.0,
 }
 
+SYSTEMS = ("LightGCN", "VBPR", "MMGCN", "GRCN", "DualGNN", "SLMRec", "BM3", "FREEDOM", "DRAGON")  # beside MDE
+
 ROWS = {
     "mde": Row("MDE", published="MDE"),
     "without-mda": Row("w/o MDA", {"mda_weight": 0.0}, published="w/o MDA"),
@@ -49,8 +52,8 @@ ROWS = {
     "without-nlt": Row("w/o NLT", {"nlt": "none"}, published="w/o NLT"),
     **{name: Row(f"variant A, {share}", {"nlt": f"fixed:{share}"}) for name, share in FIXED.items()},
     "free": Row("variant B", {"nlt": "free"}),
-    "dragon-like": Row("DRAGON-like", DRAGON_LIKE, published="DRAGON"),
-    "lightgcn": Row("LightGCN", published="LightGCN", model="lightgcn"),
+    "dragon-like": Row("DRAGON-like", DRAGON_LIKE),
+    **{label.lower(): Row(label, published=label, model=label.lower()) for label in SYSTEMS},
     "mde-bf16": Row("MDE, bf16", {"precision": "bf16", "slow_precision": True}),
 }
 
@@ -71,7 +74,7 @@ class Experiment:
 
 
 EXPERIMENTS = {
-    "table1": Experiment("Table I: models", ("lightgcn", "dragon-like", "mde")),
+    "table1": Experiment("Table I: models", (*(label.lower() for label in SYSTEMS), "dragon-like", "mde")),
     "table2": Experiment("Table II: ablation", ("without-mda", "without-msa", "without-nlt", "mde")),
     "figure2": Experiment(
         "Figure 2: where the trade-off's weights come from", (*FIXED, "free", "mde"), varies=("nlt",)
@@ -117,6 +120,7 @@ class Layers:
 
     Attributes:
         dataset: whose presets count. preset: name of one, or a file; None for the dataset's own.
+        searches: folder of searches, ``<model>/best.yaml`` in it instead of the model's preset; None for none.
         given: options of a file and of flags, for all rows whose model has them.
         of_row: row -> options given for it alone.
         refused: options that only rows and experiments set; of a preset they are passed over.
@@ -127,10 +131,17 @@ class Layers:
     given: Mapping[str, Any]
     of_row: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     refused: Collection[str] = frozenset(REFUSED)
+    searches: Path | None = None
 
     def preset_of(self, model: str) -> Preset:
-        """The preset that rows of a model have. One that was named is the reference's; other models have their own."""
-        preset = find_preset(self.dataset, self.preset if model == DEFAULT_MODEL else None, model=model)
+        """The preset that rows of a model have, or the best options of its search.
+
+        A preset that was named is the reference's; other models have their own.
+        """
+        named = self.preset if model == DEFAULT_MODEL else None
+        if self.searches is not None and (best := self.searches / model / "best.yaml").is_file():
+            named = str(best)
+        preset = find_preset(self.dataset, named, model=model)
         options = {name: value for name, value in preset.options.items() if name not in self.refused}
         return replace(preset, options=options)
 

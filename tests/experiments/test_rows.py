@@ -10,6 +10,7 @@ from mde_fast.experiments.rows import (
     REFERENCE,
     REFUSED,
     ROWS,
+    SYSTEMS,
     Layers,
     flag_of,
     refused_options,
@@ -121,8 +122,8 @@ def test_what_only_rows_and_experiments_set():
 
 
 def test_the_models_of_experiments():
-    assert row_models(["table1"]) == ("mde", "lightgcn") and row_models(["table2", "figure2"]) == ("mde",)
-    assert {"mde", "lightgcn"} <= set(row_models(EXPERIMENTS)) <= set(model_names())
+    assert row_models(["table1"])[0] == "mde" and row_models(["table2", "figure2"]) == ("mde",)
+    assert set(row_models(["table1"])) == set(model_names()), "every model that there is"
 
 
 def test_a_row_has_flags_of_its_own_but_for_what_all_must_share():
@@ -176,8 +177,8 @@ def test_nothing_was_published_of_other_data():
 
 @pytest.mark.parametrize(
     "experiment, rows",
-    [("table1", {"DRAGON", "MDE", "LightGCN"}), ("table2", {"w/o MDA", "w/o MSA", "w/o NLT", "MDE"})],
+    [("table1", {"MDE", *SYSTEMS}), ("table2", {"w/o MDA", "w/o MSA", "w/o NLT", "MDE"})],
 )
 def test_rows_stand_beside_their_published_ones(experiment, rows):
     published = {row["row"] for row in published_rows(experiment, "baby")}
-    assert {ROWS[name].published for name in EXPERIMENTS[experiment].rows} == rows <= published
+    assert {ROWS[name].published for name in EXPERIMENTS[experiment].rows} - {None} == rows <= published

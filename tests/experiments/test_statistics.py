@@ -1,12 +1,13 @@
 """Means over seeds and paired tests over users."""
 
+from dataclasses import asdict
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from mde_fast.experiments.statistics import paired_test, spread
+from mde_fast.experiments.statistics import LEVEL, agreement, holm, paired_test, spread, with_holm
 
 
 def test_spread_is_that_of_a_sample():
@@ -76,3 +77,33 @@ def test_nothing_to_pair():
     assert paired_test({1: np.zeros(5)}, {2: np.zeros(5)}) is None
     assert paired_test({}, {2: np.zeros(5)}) is None
     assert paired_test({1: np.zeros(1)}, {1: np.ones(1)}) is None
+
+
+def test_holm_by_hand():
+    """Of four: the smallest times 4, the next times 3, ...; none below one that came before it."""
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}) == pytest.approx(
+        {"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06}
+    )
+    assert holm({"a": 0.5, "b": None, "c": 0.9}) == {"a": 1.0, "b": None, "c": 1.0}
+    assert holm({}) == {} and holm({"one": 0.03}) == {"one": 0.03}
+
+
+def test_one_of_many_small_differences_is_not_shown():
+    """p of 0.02 is one of twenty by chance; alone it is shown."""
+    rng = np.random.default_rng(3)
+    reference = {999: rng.random(400)}
+    row = {999: reference[999] - 0.005 - rng.normal(0, 0.1, 400)}
+    alone = paired_test(row, reference)
+    assert 0.001 < max(alone.t_test_p, alone.wilcoxon_p) < LEVEL and alone.below == "yes"
+    others = {str(number): {999: reference[999] + rng.normal(0, 0.1, 400)} for number in range(19)}
+    tests = {"row": alone, **{name: paired_test(other, reference) for name, other in others.items()}}
+    corrected = with_holm(tests)["row"]
+    assert corrected.below == "not shown" and corrected.t_test_p == alone.t_test_p < corrected.t_test_holm_p
+
+
+def test_agreement_of_two_orders():
+    assert asdict(agreement([1, 2, 3, 4], [10, 20, 30, 40])) == {"kendall_tau": 1, "spearman_rho": 1}
+    opposite = agreement([1, 2, 3], [3, 2, 1])
+    assert opposite.kendall_tau == opposite.spearman_rho == pytest.approx(-1)
+    assert agreement([1, 2, 3, 4], [1, 2, 4, 3]).kendall_tau == pytest.approx(4 / 6)  # five pairs agree, one does not
+    assert agreement([1, 2], [1, 2]) is None and agreement([1, 1, 1], [1, 2, 3]) is None

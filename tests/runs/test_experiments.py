@@ -1,6 +1,7 @@
 """The experiments on a small data set: what is trained, reported, resumed and refused."""
 
 import json
+import re
 import shutil
 import signal
 import statistics
@@ -154,10 +155,48 @@ def test_published_figures_stand_beside_ours(experiments, shop):
     baby = shop.with_name("baby")
     shop.rename(baby)
     (baby / "shop.inter").rename(baby / "baby.inter")
-    assert experiments("table2", "--dataset", "baby", "--seeds", 999, "--epochs", 1).status == 0
+    assert experiments("table2", "--dataset", "baby", "--seeds", 999, "--epochs", 4).status == 0
     lines = Path("experiments/baby/table2.md").read_text().splitlines()
     ours = next(number for number, line in enumerate(lines) if line.startswith("| w/o NLT | here"))
     assert lines[ours + 1].startswith("| w/o NLT | published (paper) | 0.0385 |")
+
+
+def test_the_order_of_the_rows_stands_beside_the_published_one(experiments, shop):
+    baby = shop.with_name("baby")
+    shop.rename(baby)
+    (baby / "shop.inter").rename(baby / "baby.inter")
+    assert experiments("table1", "--dataset", "baby", "--seeds", 999, "--epochs", 1).status == 0
+    found = document("table1", Path("experiments/baby"))
+    means = {row["label"]: row["mean"] for row in found["rows"]}
+    orders = {("MMRec" in order["source"], order["metric"]): order for order in found["order"]}
+    assert {metric for _, metric in orders} <= set(means["MDE"])
+    of_mmrec = orders[True, "recall@20"]
+    assert of_mmrec["rows"]["VBPR"] == {"here": means["VBPR"]["recall@20"], "published": 0.0663}
+    assert "MDE" not in of_mmrec["rows"] and "LightGCN" not in orders[False, "recall@5"]["rows"]
+    text = (Path("experiments/baby") / "table1.md").read_text()
+    percent = f"{100 * (means['VBPR']['recall@20'] / 0.0663 - 1):+.1f}"
+    (line,) = re.findall(r"\| Recall@20 \| MMRec \| VBPR \| (\d) \| \d \| 0.0663 \| .* \| (.*) \|", text)
+    assert line == ("7", percent), "MMGCN alone is below it there"
+    assert f"8 rows, MMRec: Kendall's tau {of_mmrec['kendall_tau']:.2f}" in text
+
+
+def test_rows_have_the_best_options_of_their_searches(experiments, refused):
+    for model, option in (
+        ("lightgcn", "n_layers: 3"),
+        ("vbpr", "reg_weight: 0.5"),
+        ("mde", "mda_weight: 0.3\nseed: 4"),
+    ):
+        folder = Path("searches") / model
+        folder.mkdir(parents=True)
+        (folder / "best.yaml").write_text(f"# Found by hand.\nmodel: {model}\n{option}\n")
+    outcome = experiments("table1", "--seeds", 999, "--epochs", 1, "--searches", "searches")
+    assert outcome.status == 0, outcome.err
+    assert options_of("lightgcn")["n_layers"] == 3 and options_of("vbpr")["reg_weight"] == 0.5
+    assert options_of("mde")["mda_weight"] == 0.3 and options_of("mde")["seed"] == 999
+    assert options_of("bm3")["n_layers"] == 1, "its own preset"
+    settings = " ".join(document("table1")["settings"])
+    assert 'Preset searches/vbpr/best.yaml of vbpr: reg_weight 0.5. It says: "Found by hand."' in settings
+    refused(experiments("table1", "--searches", "nowhere"), "nowhere has no MODEL/best.yaml", "mde_fast.search")
 
 
 @pytest.fixture
