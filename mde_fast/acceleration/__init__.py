@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .indices import Indices
 from .matrix import LAYOUTS, SparseMatrix, why_not_accelerated
 from .message_passing import Operators, fast_forward, replaceable_layers
 from .record import Record
@@ -132,8 +133,13 @@ class Acceleration:
             return value
         if isinstance(value, SparseMatrix):
             if value.record is self._record:
+                if value.label in self._record.made:
+                    value.label = path
                 return value
             value = value.plain
+        if isinstance(value, Indices):  # followed within a step only
+            is_buffer = hasattr(value, "_is_buffer")
+            return nn.Buffer(value.plain, persistent=vars(value)["persistent"]) if is_buffer else value.plain
         if value.layout == torch.strided:
             return value
         reason = why_not_accelerated(value)
@@ -162,6 +168,11 @@ class Acceleration:
                 ours_ms=self._times.get(path, (None, None))[1],
             )
             for path, matrix in self._held().items()
+        ]
+        replaced += [
+            Replaced(name, "sparse_coo", made.shape, made.edges, None, self._record.products[name], made=made.times)
+            for name, made in self._record.made.items()
+            if self._active and self._record.products[name]
         ]
         replaced += [
             Replaced(name, self._originals[module].__name__, None, None, None, self._record.products[name])
