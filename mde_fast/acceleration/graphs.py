@@ -123,7 +123,7 @@ class MatrixGraphs:
         changed = versions != self._versions or (on_cpu and (before is None or not torch.equal(values, before)))
         if self._pair is None or changed:
             chosen = self._known_selection()
-            graph = _graph_of(self.matrix) if chosen is None else chosen.graph(values)
+            graph = _graph_of(self.matrix) if chosen is None else chosen.graph(self.matrix._indices()[1], values)
             self._pair, self._versions = GraphPair(graph), versions
             self._values = values.clone() if on_cpu else None
         return self._pair, self.matrix.layout == torch.sparse_csc

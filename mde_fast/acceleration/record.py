@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-# A matrix made within a step needs so many times the edges: its graph serves a few products. Two cores of an AMD EPYC,
-# half of the edges dropped, three layers of width 64: a step took PyTorch 0.9 times as long with 5,000 edges left, 1.1
-# with 15,000, 1.6 with 118,000.
+# A matrix made within a step needs so many times the edges: its graph serves a few products. On one core of a Xeon,
+# half of the edges dropped, three layers of width 64, a step of PyTorch's took 0.95 times as long as ours with 5,000
+# edges left, 1.04 with 10,000, 1.13 with 15,000, 1.66 with 118,000.
 ONCE = 10
 
 

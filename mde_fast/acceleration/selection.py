@@ -84,8 +84,8 @@ class Selection:
             return torch.arange(self.pattern.num_edges, device=self.pattern._indices.device)
         return torch.where(self.kept, self.kept.cumsum(0) - 1, -1)
 
-    def graph(self, values: Tensor) -> CSRGraph:
-        """The graph of the selected edges, whose values come in the order of the selection."""
+    def graph(self, columns: Tensor, values: Tensor) -> CSRGraph:
+        """The graph of the selected edges, whose columns and values come in the order of the selection."""
         whole, order = self.pattern.order()
         kept = self.kept
         if order is not None or self.places is not None:
@@ -95,18 +95,17 @@ class Selection:
             if kept is not None:
                 kept = places >= 0
                 places = places[kept]
-            values = values.index_select(0, places)
+            columns, values = columns.index_select(0, places), values.index_select(0, places)
         if kept is None:
             return _Part(whole.rowptr, whole.columns, whole.shape, values, checked=True, whole=whole)
-        rowptr, columns, ranks, _ = _kept_edges(whole, kept)
+        ranks = _ranks(whole, kept)
+        rowptr, columns = ranks.index_select(0, whole.rowptr), columns.to(whole.columns.dtype)
         return _Part(rowptr, columns, whole.shape, values, checked=True, whole=whole, kept=(kept, ranks))
 
 
-def _kept_edges(whole: CSRGraph, kept: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """rowptr, columns, how many edges are kept before each of the whole's (edges + 1,), and the kept ones' numbers."""
-    ranks = F.pad(kept.cumsum(0, dtype=whole.rowptr.dtype), (1, 0))
-    numbers = kept.nonzero().flatten()  # once: an index by a mask finds them every time
-    return ranks.index_select(0, whole.rowptr), whole.columns.index_select(0, numbers), ranks, numbers
+def _ranks(whole: CSRGraph, kept: Tensor) -> Tensor:
+    """(edges + 1,) how many edges are kept before each."""
+    return F.pad(kept.cumsum(0, dtype=whole.rowptr.dtype), (1, 0))
 
 
 @dataclass(eq=False)
@@ -134,7 +133,9 @@ class _Part(CSRGraph):
         rowptr, columns = whole.rowptr, whole.columns
         if self.kept is not None:
             kept, ranks = self.kept
-            rowptr, columns, _, numbers = _kept_edges(whole, kept.index_select(0, order))
+            kept = kept.index_select(0, order)
+            numbers = kept.nonzero().flatten()  # once: an index by a mask finds them every time
+            rowptr, columns = _ranks(whole, kept).index_select(0, rowptr), columns.index_select(0, numbers)
             order = ranks.index_select(0, order.index_select(0, numbers))
         values = None if self.values is None else self.values.index_select(0, order)
         return order.long(), CSRGraph(rowptr, columns, whole.shape, values, checked=True)
