@@ -101,6 +101,44 @@ class NewGraphEveryStep(OtherModel):
         )
 
 
+class EdgeDropout(OtherModel):
+    """SELFCF, and RecBole's SparseDropout: half of the edges, chosen and used within a step."""
+
+    keep = 0.5
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.steps = 0
+
+    def drawn(self) -> Tensor:
+        """(edges,) numbers from 0 to 1, others in every step."""
+        self.steps += 1
+        values = self.adjacency._values()
+        generator = torch.Generator(values.device).manual_seed(self.steps)
+        return torch.rand(values.shape, generator=generator, device=values.device)
+
+    def dropped(self) -> Tensor:
+        keep = torch.floor(self.drawn() + self.keep).bool()
+        indices, values = self.adjacency._indices(), self.adjacency._values()
+        return torch.sparse_coo_tensor(indices[:, keep], values[keep], self.adjacency.shape) * (1 / self.keep)
+
+    def embeddings(self):
+        graph = self.dropped()
+        return combine_layers(lambda x: torch.sparse.mm(graph, x), self.embedding, LAYERS)
+
+
+class ValueDropout(EdgeDropout):
+    """Dropout of a coalesced matrix's values: all edges, those that are dropped with the value 0."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.adjacency = self.adjacency.coalesce()
+
+    def dropped(self):
+        values = self.adjacency.values() * (self.drawn() < self.keep) / self.keep
+        return torch.sparse_coo_tensor(self.adjacency.indices(), values, self.adjacency.shape)
+
+
 class GeometricLightGCN(OtherModel):
     """``LGConv`` of PyTorch Geometric, which normalises anew in every layer."""
 
@@ -119,4 +157,6 @@ class GeometricLightGCN(OtherModel):
         return total / (LAYERS + 1)
 
 
-MODELS = {model.__name__: model for model in (Coo, CoalescedCoo, Csr, TwoGraphs, NewGraphEveryStep, GeometricLightGCN)}
+_WITH_DROPOUT = NewGraphEveryStep, EdgeDropout, ValueDropout
+_CLASSES = Coo, CoalescedCoo, Csr, TwoGraphs, *_WITH_DROPOUT, GeometricLightGCN
+MODELS = {model.__name__: model for model in _CLASSES}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .indices import Indices
 from .matrix import LAYOUTS, SparseMatrix, why_not_accelerated
 from .message_passing import Operators, fast_forward, replaceable_layers
 from .record import Record
@@ -27,7 +28,8 @@ def accelerate(model: nn.Module, *, layers: type | Sequence[type] = (), min_edge
     """Make the sparse products of a model run as :func:`mde_fast.kernels.spmm`, forward and backward.
 
     Sparse matrices (COO, CSR or CSC, float32 or float64) are found in the buffers and attributes of the model and its
-    submodules, and in lists, tuples and dicts there; also those assigned or put there later. ``torch.sparse.mm``,
+    submodules, and in lists, tuples and dicts there; also those assigned or put there later, and COO matrices that a
+    step makes from the edges of one of them. ``torch.sparse.mm``,
     ``torch.spmm``, ``torch.mm``, ``torch.matmul``, ``@``, ``torch.mv`` and ``torch.sparse.addmm`` of them with a dense
     matrix are ours; whatever else is done with them is PyTorch's own, and counted. Layers ``LGConv`` and ``GCNConv`` of
     PyTorch Geometric become such a product where their output was checked to be one. Results are the same up to the
@@ -37,7 +39,8 @@ def accelerate(model: nn.Module, *, layers: type | Sequence[type] = (), min_edge
         model: changed in place; ``undo()`` of what is returned restores it.
         layers: further message-passing classes whose output is a weighted sum over neighbours, the weights depending on
             the edges alone. It is checked on the layer's own output before it is used.
-        min_edges: matrices with fewer are left to PyTorch, whose calls cost less than the products of so small ones.
+        min_edges: matrices with fewer are left to PyTorch, whose calls cost less than the products of so small ones;
+            of those made within a step, matrices with fewer than ten times as many.
 
     Returns:
         A handle with ``report()``, ``measure()`` and ``undo()``.
@@ -132,8 +135,13 @@ class Acceleration:
             return value
         if isinstance(value, SparseMatrix):
             if value.record is self._record:
+                if value.label in self._record.made:
+                    value.label = path
                 return value
             value = value.plain
+        if isinstance(value, Indices):  # followed within a step only
+            is_buffer = hasattr(value, "_is_buffer")
+            return nn.Buffer(value.plain, persistent=vars(value)["persistent"]) if is_buffer else value.plain
         if value.layout == torch.strided:
             return value
         reason = why_not_accelerated(value)
@@ -162,6 +170,11 @@ class Acceleration:
                 ours_ms=self._times.get(path, (None, None))[1],
             )
             for path, matrix in self._held().items()
+        ]
+        replaced += [
+            Replaced(name, "sparse_coo", made.shape, made.edges, None, self._record.products[name], made=made.times)
+            for name, made in self._record.made.items()
+            if self._active and self._record.products[name]
         ]
         replaced += [
             Replaced(name, self._originals[module].__name__, None, None, None, self._record.products[name])

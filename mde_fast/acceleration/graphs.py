@@ -9,6 +9,7 @@ from ..kernels import CSRGraph, spmm
 from ..kernels.dispatch import use_reference
 from ..kernels.spmm.primitives import edges_of, row_sum
 from ..kernels.spmm.reference import spmm_reference
+from .selection import Pattern, Selection
 
 
 class GraphPair:
@@ -79,14 +80,29 @@ class MatrixGraphs:
     values shares their memory, and changes through that tensor or ``.data`` leave the matrix's counters alone.
     """
 
-    def __init__(self, matrix: Tensor, origin: MatrixGraphs | None = None, *, transposed: bool = False):
-        """``origin``: of a matrix that this one is equal to, or the transpose of, while neither changes."""
+    def __init__(
+        self,
+        matrix: Tensor,
+        origin: MatrixGraphs | None = None,
+        *,
+        transposed: bool = False,
+        chosen: Selection | None = None,
+    ):
+        """
+        Args:
+            matrix: COO, CSR or CSC.
+            origin: of a matrix that this one is equal to, or the transpose of, while neither changes.
+            transposed: it is the transpose.
+            chosen: which edges of another matrix a COO matrix has, in this order, while its indices do not change.
+        """
         self.matrix = matrix
+        self._chosen = None if chosen is None else (chosen, matrix._indices()._version)
+        self._pattern: Pattern | None = None
         self._versions: tuple[int, ...] | None = None
         self._values: Tensor | None = None
         self._pair: GraphPair | None = None
         self._origin = None
-        if origin is not None and origin.pair is not None:
+        if origin is not None and (origin.pair is not None or origin._chosen):
             pair, flipped = origin.current()
             self._origin = origin, pair, flipped != transposed, _versions(matrix)
 
@@ -106,9 +122,28 @@ class MatrixGraphs:
         on_cpu, before = values.device.type == "cpu", self._values
         changed = versions != self._versions or (on_cpu and (before is None or not torch.equal(values, before)))
         if self._pair is None or changed:
-            self._pair, self._versions = GraphPair(_graph_of(self.matrix)), versions
+            chosen = self._known_selection()
+            graph = _graph_of(self.matrix) if chosen is None else chosen.graph(self.matrix._indices()[1], values)
+            self._pair, self._versions = GraphPair(graph), versions
             self._values = values.clone() if on_cpu else None
         return self._pair, self.matrix.layout == torch.sparse_csc
+
+    def _known_selection(self) -> Selection | None:
+        """Which edges of another matrix this one has, while neither's indices have changed."""
+        if self._chosen is None:
+            return None
+        chosen, version = self._chosen
+        return chosen if version == self.matrix._indices()._version and chosen.pattern.is_current() else None
+
+    def selection(self) -> Selection:
+        """The edges of a COO matrix as they are now, for matrices made of some of them."""
+        chosen = self._known_selection()
+        if chosen is not None:
+            return chosen
+        indices = self.matrix._indices()
+        if self._pattern is None or not self._pattern.is_of(indices):
+            self._pattern = Pattern(indices, (self.matrix.shape[0], self.matrix.shape[1]))
+        return Selection(self._pattern)
 
     def product(self, x: Tensor) -> Tensor:
         """The matrix times x (C, D)."""

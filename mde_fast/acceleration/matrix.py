@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from .graphs import MatrixGraphs
+from .indices import Indices
 from .record import Record
+from .selection import Selection
 
+_MADE = "made from "  # before the name of a matrix: those that a model makes of its edges
 LAYOUTS = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc)
 DTYPES = (torch.float32, torch.float64)
 
@@ -28,6 +31,11 @@ _CONVERTED = frozenset(
     ("to", "cpu", "cuda", "clone", "float", "double", "half", "bfloat16", "type", "type_as", "pin_memory", "contiguous")
 )
 # Names that only look at the matrix; they are not counted as left to PyTorch.
+_SCALINGS = frozenset(
+    (torch.mul, torch.Tensor.mul, torch.Tensor.__mul__, torch.Tensor.__rmul__)
+    + (torch.div, torch.Tensor.div, torch.Tensor.__truediv__)
+)
+_INDICES = frozenset((torch.Tensor._indices, torch.Tensor.indices))
 _LOOKS = frozenset(
     ("__get__", "__set__", "size", "dim", "numel", "is_coalesced", "indices", "values", "_indices", "_values", "_nnz")
     + ("crow_indices", "col_indices", "ccol_indices", "row_indices", "sparse_dim", "dense_dim", "requires_grad_")
@@ -55,10 +63,10 @@ class SparseMatrix(torch.Tensor):
     pickles are plain.
     """
 
-    plain: Tensor
     label: str
     record: Record
     graphs: MatrixGraphs
+    _matrix: Tensor
 
     @staticmethod
     def __new__(cls, plain: Tensor, label: str, record: Record, graphs: MatrixGraphs | None = None) -> SparseMatrix:
@@ -70,9 +78,18 @@ class SparseMatrix(torch.Tensor):
             graphs: of the matrix, where they are known.
         """
         self = torch.Tensor._make_subclass(cls, plain.detach())
-        self.plain, self.label, self.record = plain, label, record
+        self._matrix, self.label, self.record = plain, label, record
         self.graphs = MatrixGraphs(plain) if graphs is None else graphs
         return self
+
+    @property
+    def plain(self) -> Tensor:
+        """The matrix it was made from."""
+        with torch._C.DisableTorchFunctionSubclass():
+            if self.requires_grad:  # set by torch.sparse_coo_tensor(..., requires_grad=True), which knows only this one
+                self.requires_grad_(False)
+                self._matrix.requires_grad_()
+        return self._matrix
 
     @classmethod
     def __torch_function__(cls, function, types, arguments=(), keywords=None):
@@ -90,6 +107,8 @@ class SparseMatrix(torch.Tensor):
         name = getattr(function, "__name__", str(function))
         if isinstance(result, Tensor) and id(result) in wrappers:
             return wrappers[id(result)]
+        if function in _INDICES:
+            return _followed(owner, result)
         if isinstance(result, Tensor) and result.layout in LAYOUTS:
             derived = _derived(owner, function, name, arguments, keywords, result)
             if derived is not None:
@@ -128,6 +147,8 @@ def _derived(owner: SparseMatrix, function, name: str, arguments, keywords, resu
     """What a conversion or transposition returned, accelerated; None for other results."""
     if result.ndim != 2 or result.dense_dim() != 0:
         return None
+    if function in _SCALINGS:
+        return _scaled(owner, arguments, keywords, result)
     flips = function in _TRANSPOSES
     if function in _SWAPS:
         first, second = arguments[1:] if len(arguments) == 3 else (keywords["dim0"], keywords["dim1"])
@@ -138,6 +159,76 @@ def _derived(owner: SparseMatrix, function, name: str, arguments, keywords, resu
     elif not flips and name not in _EQUAL and name not in _CONVERTED:
         return None
     return SparseMatrix(result, owner.label, owner.record, graphs)
+
+
+def _scaled(owner: SparseMatrix, arguments, keywords, result: Tensor) -> SparseMatrix | None:
+    """A number times a COO matrix, which has the same edges in the same order; None for other products."""
+    plain = owner.plain
+    others = [argument for argument in arguments if argument is not owner]
+    if len(others) != 1 or keywords or not isinstance(others[0], (int, float)):
+        return None
+    if result.requires_grad or not _is_followed(owner) or why_not_accelerated(result) is not None:
+        return None
+    if result._indices().data_ptr() != plain._indices().data_ptr() and not torch.equal(
+        result._indices(), plain._indices()
+    ):
+        return None
+    label = _name_of_made(owner.label)
+    if owner.label != label:
+        owner.record.count_made(label, tuple(result.shape), result._nnz())
+    return SparseMatrix(result, label, owner.record, MatrixGraphs(result, chosen=owner.graphs.selection()))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Matrices that a model makes of an accelerated one's edges
+
+
+def _name_of_made(label: str) -> str:
+    return label if label.startswith(_MADE) else _MADE + label
+
+
+def _is_followed(owner: SparseMatrix) -> bool:
+    plain = owner.plain
+    return (
+        plain.layout == torch.sparse_coo
+        and plain.ndim == 2
+        and plain._nnz() >= owner.record.min_edges_once
+        and not plain.is_inference()
+        and not torch._C._are_functorch_transforms_active()
+    )
+
+
+def _followed(owner: SparseMatrix, indices: Tensor) -> Tensor:
+    """A matrix's indices that lead to the matrices made of them."""
+    if not _is_followed(owner) or indices.is_inference():
+        return indices
+    record, label = owner.record, _name_of_made(owner.label)
+    shape = tuple(owner.plain.shape)
+
+    def made(matrix: Tensor, values: Tensor, chosen: Selection | str) -> Tensor:
+        if not isinstance(chosen, str):
+            reason = why_not_accelerated(matrix) or _why_not_made(matrix, values, shape, record.min_edges_once)
+        else:
+            reason = chosen
+        if isinstance(chosen, str) or reason is not None:
+            record.count_left(label, reason)
+            return matrix
+        record.count_made(label, shape, matrix._nnz())
+        return SparseMatrix(matrix, label, record, MatrixGraphs(matrix, chosen=chosen))
+
+    return Indices(indices, owner.graphs.selection(), made)
+
+
+def _why_not_made(matrix: Tensor, values: Tensor, shape: tuple[int, ...], min_edges: int) -> str | None:
+    if values.requires_grad and torch.is_grad_enabled():
+        return "gradients of its values"
+    if tuple(matrix.shape) != shape:
+        return "another shape"
+    if matrix._nnz() < min_edges:
+        return f"fewer than {min_edges:,} edges"
+    if matrix.is_inference():
+        return "made under inference_mode"
+    return None
 
 
 def _product(function, arguments: tuple, keywords: dict) -> tuple[Tensor | None, str | None]:

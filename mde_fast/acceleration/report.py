@@ -10,11 +10,12 @@ class Replaced:
     """A sparse matrix or a layer that runs on our operator.
 
     Attributes:
-        name: attribute path in the model.
+        name: attribute path in the model; "made from" it for matrices that the model makes of another's edges.
         kind: layout of the matrix, or class of the layer.
         shape, edges: of the matrix; None for a layer.
         symmetric: None until a backward pass asked.
         products: how often it was multiplied by our operator so far.
+        made: how many matrices the model made from an accelerated one within its steps; ``edges`` are the last one's.
         torch_ms, ours_ms: one product forward and backward, once measured.
     """
 
@@ -26,6 +27,7 @@ class Replaced:
     products: int
     torch_ms: float | None = None
     ours_ms: float | None = None
+    made: int = 0
 
     @property
     def gain(self) -> float | None:
@@ -35,7 +37,8 @@ class Replaced:
     def __str__(self) -> str:
         size = "" if self.shape is None else f" {self.shape[0]:,} x {self.shape[1]:,}, {self.edges:,} edges"
         symmetric = {True: ", symmetric", False: ", not symmetric", None: ""}[self.symmetric]
-        line = f"  {self.name}: {self.kind}{size}{symmetric}; {self.products:,} products"
+        made = "" if not self.made else f" in the last of {self.made:,}"
+        line = f"  {self.name}: {self.kind}{size}{made}{symmetric}; {self.products:,} products"
         if self.gain is None:
             return line
         return f"{line}; forward + backward {self.ours_ms:.2f} ms, PyTorch {self.torch_ms:.2f} ms: {self.gain:.1f}x"
