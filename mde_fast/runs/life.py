@@ -18,7 +18,7 @@ from ..data.dataset import REAL, InteractionDataset
 from ..errors import InputError
 from ..files import exclusive, without_prefix
 from ..models import Model
-from ..options import described
+from ..options import described, shown
 from ..ranking.catalogue import describe_catalogue, feature_hashes, save_catalogue
 from ..ranking.evaluator import Evaluator, format_metrics
 from ..report.curves import plot_curves
@@ -30,19 +30,23 @@ from ..training.trainer import Trainer, TrainingError, require_negatives
 from .assemble import make_dataset, make_device, make_model, require_fast_precision
 from .config import RESUMABLE_CHANGES, Config, changed_options, fixed_options, with_options
 from .log import RunLog
+from .presets import MANY, Preset
 from .run import RunFolder
 
 logger = logging.getLogger("mde_fast")
 
 
 @releases_memory
-def start_run(config: Config, output: str | Path | None = None, *, notes: Iterable[str] = ()) -> dict[str, Any]:
+def start_run(
+    config: Config, output: str | Path | None = None, *, notes: Iterable[str] = (), large: Preset | None = None
+) -> dict[str, Any]:
     """Train a model from the beginning.
 
     Args:
         config: all options.
         output: the run folder to make; default ``runs/<dataset>-<model>-<date>``.
         notes: lines for the log that say where the options come from.
+        large: options to take instead where there are many training interactions; a line says so.
 
     Returns:
         What metrics.json holds.
@@ -61,6 +65,7 @@ def start_run(config: Config, output: str | Path | None = None, *, notes: Iterab
         describe(dataset)
         for note in notes:
             logger.info("%s", note)
+        config = _for_its_size(config, large, len(dataset.train))
         model = make_model(config, dataset, device)
         require_negatives(dataset)
         run = RunFolder.create(output)  # only now: bad input leaves nothing behind
@@ -69,6 +74,16 @@ def start_run(config: Config, output: str | Path | None = None, *, notes: Iterab
             save_catalogue(run, dataset)
             run.write_text("config.yaml", config.to_yaml())  # last: a run that has one can be resumed
             return _train(run, config, make_trainer(run, config, model, dataset), dataset)
+
+
+def _for_its_size(config: Config, large: Preset | None, interactions: int) -> Config:
+    if large is None or interactions <= MANY:
+        return config
+    options = ", ".join(f"{name} {shown(value)}" for name, value in large.options.items())
+    logger.info(
+        "%s", f"{interactions:,} training interactions: {options}, for fewer steps (docs/batch_size.md); flags win"
+    )
+    return with_options(config, **large.options)
 
 
 def _new_folder(config: Config) -> Path:

@@ -19,7 +19,7 @@ from mde_fast.runs.config import Config, make_config, schema
 from mde_fast.runs.presets import find_preset, preset_names
 from mde_fast.runs.run import RunFolder
 
-SHIPPED = {"mde": ["tiktok"], "lightgcn": ["default"]}
+SHIPPED = {"mde": ["large", "tiktok"], "lightgcn": ["default", "large"]}
 SECTIONS = [(model, name) for model, names in SHIPPED.items() for name in names]
 FLAGS = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items() if name != "learning_rate"]
 REPOSITORY = Path(__file__).parents[2]
@@ -250,3 +250,29 @@ def test_they_are_in_what_is_installed(tmp_path):
     for name in SHIPPED:
         path = f"mde_fast/runs/presets/{name}.yaml"
         assert path in in_wheel and path in in_archive
+
+
+@pytest.mark.parametrize(
+    "flags, sections, taken",
+    [
+        ([], {}, True),
+        ([], {"default": {"n_layers": 1, "found": "-"}}, True),
+        ([], {"shop": {"n_layers": 1, "found": "-"}}, False),
+        (["--train-batch-size=32"], {}, False),
+        (["--learning-rate=0.5"], {}, False),
+        (["--preset=none"], {}, False),
+        (["--preset=large"], {}, True),
+    ],
+)
+def test_large_data_have_larger_steps(own_presets, command, shop, monkeypatch, flags, sections, taken):
+    """Batch and learning rate go together: where one is given, both are as they would be."""
+    own_presets(**sections, large={"train_batch_size": 128, "learning_rate": 0.02, "found": "-"})
+    few = [flag for flag in FLAGS if "batch" not in flag and "epochs" not in flag]
+    line = "420 training interactions: learning_rate 0.02, train_batch_size 128, for fewer steps"
+    outcome = command("train", *few, *flags, "--epochs=1", "--output=small")
+    assert outcome.status == 0 and line not in outcome.out
+    monkeypatch.setattr("mde_fast.runs.life.MANY", 419)
+    outcome = command("train", *few, *flags, "--epochs=1", "--output=run")
+    assert (line in outcome.out) == (taken and not flags), "a preset that is named says so itself"
+    options = options_of("run").training
+    assert ((options.train_batch_size, options.learning_rate) == (128, 0.02)) == taken

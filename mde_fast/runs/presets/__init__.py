@@ -1,14 +1,15 @@
 """Options that were found for a model on a dataset: a YAML file per model in this folder, a section per dataset.
 
-A section is named like the dataset; ``default`` is for datasets that have none. Its entry ``found`` says how the
-options were found, the others are options. What a preset does not name has its default.
+A section is named like the dataset; ``default`` is for datasets that have none, and ``large`` is laid over it where
+there are many interactions. Its entry ``found`` says how the options were found, the others are options. What a preset
+does not name has its default.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from ..config import model_of_file, read_options, resolve_key
 
 FOLDER = Path(__file__).parent
 GENERAL = "default"  # section of any dataset that has none of its own
+LARGE = "large"  # laid over the general one for data with more training interactions than MANY
+MANY = 500_000
 NONE = "none"
 FOUND = "found"
 
@@ -89,6 +92,19 @@ def find_preset(dataset: str, preset: str | None = None, *, model: str = DEFAULT
     entries = {key: resolve_key(key, (model,), origin) for key in content}
     options = {entry.name: convert(entry, content[key], origin) for key, entry in entries.items()}
     return Preset(name, model, options, " ".join(found.split()))
+
+
+def for_large_data(preset: Preset, given: Container[str]) -> Preset | None:
+    """What is laid over a preset where training has more than MANY interactions; None where nothing is.
+
+    Options found for a dataset by its name, or named by a file, stay as they are, and so do those that were ``given``.
+    """
+    if preset.name not in (GENERAL, NONE) or LARGE not in _sections(preset.model):
+        return None
+    large = find_preset("", LARGE, model=preset.model)
+    options = {name: value for name, value in large.options.items() if name not in given}
+    # Options that belong together, such as a batch and its learning rate, are not taken apart.
+    return replace(large, options=options) if options == large.options else None
 
 
 def _of_file(path: str, model: str) -> Preset:
