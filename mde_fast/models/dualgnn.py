@@ -86,11 +86,7 @@ class DualGNN(Model[DualGNNOptions]):
     def encode(self) -> tuple[Tensor, Tensor]:
         """Users before they hear from each other, (U, D), and items, (I, D)."""
         users, items = self.content()  # (U, M, D), (I, M, D)
-        weights = self._modality_weights()
-        mixed = weights[:, :1] * users[:, 0]
-        for modality in range(1, users.shape[1]):
-            mixed = torch.addcmul(mixed, weights[:, modality, None], users[:, modality])
-        return mixed, items.sum(1)
+        return (self._modality_weights()[:, :, None] * users).sum(1), items.sum(1)
 
     def _modality_weights(self) -> Tensor:
         """(U, M) what a user's modalities count: alpha, or as the published code has it.

@@ -62,7 +62,8 @@ class ContentLightGCN(nn.Module):
         items = torch.stack([tower() for tower in self.towers], dim=1)
         x = normalize_rows(torch.cat([self.preferences, items]))  # (U + I, M, D)
         total = propagate(self.user_item, x.flatten(1), layers=self.layers, combine="sum").view_as(x)
-        return total[: len(self.preferences)], total[len(self.preferences) :]
+        users, items = total.split([len(self.preferences), len(items)])
+        return users, items
 
     def squares(self, users: Tensor) -> Tensor:
         """The sum over modalities of the mean square of the P_m of some users (B,)."""
