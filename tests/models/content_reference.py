@@ -9,11 +9,11 @@ from torch import Tensor
 from twins import adjacency, assert_follows, copied_parameters, normalised
 
 
-def content(parameters: dict[str, Tensor], features: list[Tensor], dataset, layers: int) -> list[Tensor]:
+def content(parameters: dict[str, Tensor], dataset, layers: int) -> list[Tensor]:
     """For each modality the sum over layers 0..L of A-hat^l rownorm([P_m ; MLP_m(F_m)]), (N, D)."""
     a_hat = normalised(adjacency(dataset))
     every = []
-    for m, matrix in enumerate(features):
+    for m, matrix in enumerate(features_of(dataset)):
         tower = {name: parameters[f"content.towers.{m}.{name}"] for name in _NAMES}
         hidden = matrix @ tower["first.weight"].T + tower["first.bias"]
         hidden = torch.where(hidden > 0, hidden, 0.01 * hidden)
@@ -25,6 +25,11 @@ def content(parameters: dict[str, Tensor], features: list[Tensor], dataset, laye
 
 
 _NAMES = ("first.weight", "first.bias", "second.weight", "second.bias")
+
+
+def features_of(dataset) -> list[Tensor]:
+    """(I, F_m) of each modality, in float64."""
+    return [torch.from_numpy(matrix).double() for matrix in dataset.features.values()]
 
 
 def user_graph(train: np.ndarray, k: int) -> Tensor:

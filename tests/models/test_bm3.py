@@ -11,7 +11,6 @@ from torch import Tensor
 from twins import EXACT, adjacency, copied_parameters, normalised, small_model
 
 from mde_fast.kernels.dropout.reference import mask_reference
-from mde_fast.runs.config import read_options
 
 _model = partial(small_model, "bm3", embedding_size=8)
 
@@ -175,10 +174,8 @@ hyper_parameters: ["n_layers", "reg_weight", "dropout"]
 """
 
 
-def test_mmrecs_file_loads(tmp_path):
-    file = tmp_path / "BM3.yaml"
-    file.write_text(MMREC_YAML)
-    found = read_options(file, ("bm3",))
+def test_mmrecs_file_loads(read_mmrec):
+    found = read_mmrec("bm3", MMREC_YAML)
     assert found.options == {"embedding_size": 64, "cl_weight": 2.0}
     assert found.grids == {"n_layers": (1, 2), "dropout": (0.3, 0.5), "reg_weight": (0.1, 0.01)}
     assert "feat_embed_dim" in found.notes[0] and "use_neg_sampling" in found.notes[0]

@@ -5,13 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-import torch
 from content_reference import check_twin, content, heard_users
 from tiny import tiny_dataset
 from torch import Tensor
 from twins import small_model
-
-from mde_fast.runs.config import read_options
 
 SMALL = {"embedding_size": 6, "projection_hidden": 5, "user_k": 4, "reg_weight": 0.3}
 VALUES = {
@@ -31,8 +28,7 @@ _model = partial(small_model, "dualgnn", **SMALL)
 def _twin(model, dataset, parameters: dict[str, Tensor], *, ranking: bool) -> tuple[Tensor, Tensor]:
     """(U, D) and (I, D), from the formulas."""
     options, train = model.options, dataset.train_matrix.toarray()
-    features = [torch.from_numpy(matrix).double() for matrix in dataset.features.values()]
-    every = content(parameters, features, dataset, options.n_layers)
+    every = content(parameters, dataset, options.n_layers)
     total = sum(every)
     mixed = [total, *every[1:]] if options.published_quirks else every
     weights = parameters["user_weights"]
@@ -55,14 +51,12 @@ def test_with_other_modalities(modalities, quirks):
     _check(tiny_dataset(1, modalities=modalities), published_quirks=quirks, user_graph_filled=True)
 
 
-def test_settings_of_mmrec(tmp_path):
+def test_settings_of_mmrec(read_mmrec):
     """src/configs/model/DualGNN.yaml."""
     rates = "[0.1, 0.01, 0.001, 0.0001, 0.00001]"
     lines = ["embedding_size: 64", "n_layers: 2", "aggr_mode: ['add']", f"reg_weight: {rates}"]
     lines += [f"learning_rate: {rates}", 'hyper_parameters: ["aggr_mode", "learning_rate", "reg_weight"]']
-    path = tmp_path / "DualGNN.yaml"
-    path.write_text("\n".join(lines))
-    found = read_options(path, ("dualgnn",))
+    found = read_mmrec("dualgnn", "\n".join(lines))
     values = (0.1, 0.01, 0.001, 0.0001, 0.00001)
     assert found.options == {"embedding_size": 64, "n_layers": 2}
     assert found.grids == {"learning_rate": values, "reg_weight": values}

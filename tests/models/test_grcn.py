@@ -10,8 +10,6 @@ from tiny import random_batch, tiny_dataset
 from torch.nn import functional as F
 from twins import adjacency, assert_follows, copied_parameters, ranking_and_id_squares, small_model
 
-from mde_fast.runs.config import read_options
-
 MODALITIES = (("image", "text"), ("audio", "image", "text"), ("text",))
 
 _model = partial(small_model, "grcn", embedding_size=6, content_size=5, reg_weight=0.5)
@@ -78,12 +76,11 @@ def test_edges_of_no_confidence_are_pruned():
     torch.testing.assert_close(ids, F.normalize(model.ids))
 
 
-def test_mmrecs_file_is_understood(tmp_path):
-    path = tmp_path / "GRCN.yaml"
-    path.write_text(
+def test_mmrecs_file_is_understood(read_mmrec):
+    found = read_mmrec(
+        "grcn",
         "embedding_size: 64\nlatent_embedding: 32\nn_layers: 3\nreg_weight: [0.1, 0.01]\nlearning_rate: [1, 0.1]\n"
-        'hyper_parameters: ["reg_weight", "learning_rate"]\n'
+        'hyper_parameters: ["reg_weight", "learning_rate"]\n',
     )
-    found = read_options(path, ("grcn",))
     assert found.options == {"embedding_size": 64, "content_size": 32, "routing_rounds": 3}
     assert found.grids == {"reg_weight": (0.1, 0.01), "learning_rate": (1.0, 0.1)}

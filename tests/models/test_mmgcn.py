@@ -10,8 +10,6 @@ from tiny import random_batch, tiny_dataset
 from torch.nn import functional as F
 from twins import adjacency, assert_follows, copied_parameters, ranking_and_id_squares, small_model
 
-from mde_fast.runs.config import read_options
-
 MODALITIES = (("image", "text"), ("audio", "image", "text"), ("text",))
 
 _model = partial(small_model, "mmgcn", embedding_size=6, reduced_size=5, reg_weight=0.5)
@@ -75,11 +73,10 @@ def test_ids_and_preferences_are_kept_in_checkpoints_but_learned_only_when_asked
         assert (names & dict(model.named_parameters()).keys() == names) == learned
 
 
-def test_mmrecs_file_is_understood(tmp_path):
-    path = tmp_path / "MMGCN.yaml"
-    path.write_text(
+def test_mmrecs_file_is_understood(read_mmrec):
+    found = read_mmrec(
+        "mmgcn",
         "embedding_size: 64\nn_layers: 2\nreg_weight: [0, 0.1]\nlearning_rate: [0.0001, 0.01]\n"
-        'hyper_parameters: ["reg_weight", "learning_rate"]\n'
+        'hyper_parameters: ["reg_weight", "learning_rate"]\n',
     )
-    found = read_options(path, ("mmgcn",))
     assert found.options == {"embedding_size": 64} and found.grids["reg_weight"] == (0.0, 0.1)

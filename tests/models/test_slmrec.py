@@ -11,7 +11,7 @@ from torch import Tensor
 from twins import EXACT, adjacency, copied_parameters, normalised, small_model
 
 from mde_fast.errors import InputError
-from mde_fast.runs.config import make_config, read_options
+from mde_fast.runs.config import make_config
 
 _model = partial(small_model, "slmrec", embedding_size=8)
 
@@ -198,10 +198,8 @@ hyper_parameters: ["learning_rate", "ssl_temp", "ssl_alpha", "reg"]
 """
 
 
-def test_mmrecs_file_loads(tmp_path):
-    file = tmp_path / "SLMRec.yaml"
-    file.write_text(MMREC_YAML)
-    found = read_options(file, ("slmrec",))
+def test_mmrecs_file_loads(read_mmrec):
+    found = read_mmrec("slmrec", MMREC_YAML)
     assert found.options == {
         "embedding_size": 64,
         "n_layers": 3,

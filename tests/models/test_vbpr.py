@@ -10,8 +10,6 @@ from tiny import random_batch, tiny_dataset
 from torch import Tensor
 from twins import EXACT, copied_parameters, small_model
 
-from mde_fast.runs.config import read_options
-
 _model = partial(small_model, "vbpr", embedding_size=8)
 
 
@@ -102,9 +100,7 @@ hyper_parameters: ["reg_weight"]
 """
 
 
-def test_mmrecs_file_loads(tmp_path):
-    file = tmp_path / "VBPR.yaml"
-    file.write_text(MMREC_YAML)
-    found = read_options(file, ("vbpr",))
+def test_mmrecs_file_loads(read_mmrec):
+    found = read_mmrec("vbpr", MMREC_YAML)
     assert found.options == {"embedding_size": 64}
     assert found.grids == {"reg_weight": (2.0, 1.0, 0.1, 0.01, 0.001, 0.0001, 0.00001)}
