@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from ..kernels import CSRGraph, dropout, normalize_rows, propagate
 from ..nn.linear import linear
-from ..nn.towers import FeatureTower
+from ..nn.tables import node_table
+from ..nn.towers import feature_towers
 from ..options import Options, at_least, option
 from .model import Batch, Inputs, Model
 
@@ -61,22 +62,11 @@ class BM3(Model[BM3Options]):
         self.options, self.user_item = options, user_item
         self.num_users, self.num_items = inputs.num_users, inputs.num_items
         width, generator = options.embedding_size, inputs.generator
-        self.table = nn.Parameter(torch.empty(self.num_users + self.num_items, width))
-        for rows in self.table.data.split([self.num_users, self.num_items]):
-            nn.init.xavier_uniform_(rows, generator=generator)
+        self.table = node_table(self.num_users, self.num_items, width, generator)
         self.predictor = linear(width, width, generator)
         nn.init.xavier_normal_(self.predictor.weight, generator=generator)
-        self.towers = nn.ModuleList(
-            FeatureTower(
-                matrix,
-                width,
-                projection="linear",
-                hidden=0,
-                precision=inputs.precision,
-                generator=generator,
-                trained=options.train_features,
-            )
-            for matrix in inputs.features.values()
+        self.towers = feature_towers(
+            inputs.features, width, precision=inputs.precision, generator=generator, trained=options.train_features
         )
 
     @classmethod

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from ..graphs.blend import blend_weights
 from ..kernels import bpr, spmm
-from ..nn.content_lightgcn import ContentLightGCN, modality_weights
+from ..nn.content_lightgcn import ContentLightGCN, ContentOptions, modality_weights
 from ..nn.user_neighbours import UserNeighbours
-from ..options import Options, at_least, option
+from ..options import at_least, option
 from .model import Batch, Inputs, Model
 
 
 @dataclass(frozen=True)
-class DRAGONOptions(Options):
+class DRAGONOptions(ContentOptions):
     """As in MMRec, whose grid has the learning rates 0.1, 0.01, 1e-3, 1e-4 and 1e-5 beside ``reg_weight``."""
 
     owner: ClassVar[str] = "dragon"
@@ -31,20 +31,13 @@ class DRAGONOptions(Options):
     embedding_size: int = option(
         64, "d, dimensions of a modality's embedding", mmrec=("feat_embed_dim",), check=at_least(1)
     )
-    projection_hidden: int = option(256, "hidden width of the towers", check=at_least(1))
-    n_layers: int = option(2, "L, layers on the user-item graph", check=at_least(0))
     n_mm_layers: int = option(1, "layers on the item graph, the last of which is added", check=at_least(1))
+    user_k: int = option(40, "neighbours in the user co-occurrence graph", mmrec=("k",), check=at_least(1))
     knn_k: int = option(10, "neighbours of an item in each modality", check=at_least(1))
     blend_weights: tuple[float, ...] = option(
         (),
         "weight of each modality's item graph; default 0.1 for image and 0.9 for text, else equal",
         mmrec={"mm_image_weight": lambda image: (float(image), 1 - float(image))},
-    )
-    user_k: int = option(40, "neighbours in the user co-occurrence graph", mmrec=("k",), check=at_least(1))
-    user_graph_filled: bool = option(
-        False,
-        "in each epoch give users with fewer than user_k neighbours copies of theirs until they have as many "
-        "(published code); ranking is without",
     )
     reg_weight: float = option(
         0.0001,
@@ -73,13 +66,7 @@ class DRAGON(Model[DRAGONOptions]):
             graphs.co_occurrence(options.user_k), options.user_k, filled=options.user_graph_filled
         )
         self.content = ContentLightGCN(
-            inputs.features,
-            graphs.user_item(),
-            dim=options.embedding_size,
-            hidden=options.projection_hidden,
-            layers=options.n_layers,
-            precision=inputs.precision,
-            generator=inputs.generator,
+            inputs.features, graphs.user_item(), options, precision=inputs.precision, generator=inputs.generator
         )
         self.user_weights = modality_weights(inputs.num_users, len(modalities), inputs.generator)  # alpha
 
@@ -88,9 +75,8 @@ class DRAGON(Model[DRAGONOptions]):
         return cls(options, inputs)
 
     def begin_epoch(self, generator: torch.Generator) -> bool:
-        if self.options.user_graph_filled:
-            self.user_graph.refill(generator)
-        return False  # the tables are where they were
+        self.user_graph.begin_epoch(generator)
+        return False
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """What users and items are after the user-item graph, users weighted: (U, M * D) and (I, M * D)."""
@@ -111,7 +97,7 @@ class DRAGON(Model[DRAGONOptions]):
         shape = self.content.preferences.shape[1:]
         rows = torch.arange(len(users), device=users.device)
         losses, _ = bpr(users.unflatten(1, shape), items.unflatten(1, shape), rows, batch.positives, batch.negatives)
-        regulariser = self.content.squares(batch.users) + self.user_weights.square().mean()
+        regulariser = self.content.regulariser(batch.users, self.user_weights)
         return torch.stack([losses[0] / math.log(2), self.options.reg_weight * regulariser])
 
     @torch.no_grad()

@@ -11,28 +11,19 @@ import torch
 from torch import Tensor
 
 from ..kernels import bpr
-from ..nn.content_lightgcn import ContentLightGCN, modality_weights
+from ..nn.content_lightgcn import ContentLightGCN, ContentOptions, modality_weights
 from ..nn.user_neighbours import UserNeighbours
-from ..options import Options, at_least, option
+from ..options import at_least, option
 from .model import Batch, Inputs, Model
 
 
 @dataclass(frozen=True)
-class DualGNNOptions(Options):
+class DualGNNOptions(ContentOptions):
     """As in MMRec, whose grid has the learning rates 0.1, 0.01, 1e-3, 1e-4 and 1e-5 beside ``reg_weight``."""
 
     owner: ClassVar[str] = "dualgnn"
     mmrec_ignored: ClassVar[Mapping[str, str]] = {"aggr_mode": "messages are added, over the root of both degrees"}
 
-    embedding_size: int = option(64, "d, dimensions of an embedding", check=at_least(1))
-    projection_hidden: int = option(256, "hidden width of the towers", check=at_least(1))
-    n_layers: int = option(2, "L, layers on the user-item graph", check=at_least(0))
-    user_k: int = option(40, "neighbours in the user co-occurrence graph", check=at_least(1))
-    user_graph_filled: bool = option(
-        False,
-        "in each epoch give users with fewer than user_k neighbours copies of theirs until they have as many "
-        "(published code); ranking is without",
-    )
     published_quirks: bool = option(
         True,
         "where users weigh the modalities, the first one's place has the sum of all, as in the published code, which "
@@ -64,13 +55,7 @@ class DualGNN(Model[DualGNNOptions]):
             graphs.co_occurrence(options.user_k), options.user_k, filled=options.user_graph_filled
         )
         self.content = ContentLightGCN(
-            inputs.features,
-            graphs.user_item(),
-            dim=options.embedding_size,
-            hidden=options.projection_hidden,
-            layers=options.n_layers,
-            precision=inputs.precision,
-            generator=inputs.generator,
+            inputs.features, graphs.user_item(), options, precision=inputs.precision, generator=inputs.generator
         )
         self.user_weights = modality_weights(inputs.num_users, len(inputs.features), inputs.generator)  # alpha
 
@@ -79,18 +64,13 @@ class DualGNN(Model[DualGNNOptions]):
         return cls(options, inputs)
 
     def begin_epoch(self, generator: torch.Generator) -> bool:
-        if self.options.user_graph_filled:
-            self.user_graph.refill(generator)
-        return False  # the tables are where they were
+        self.user_graph.begin_epoch(generator)
+        return False
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """Users before they hear from each other, (U, D), and items, (I, D)."""
         users, items = self.content()  # (U, M, D), (I, M, D)
-        weights = self._modality_weights()
-        mixed = weights[:, :1] * users[:, 0]
-        for modality in range(1, users.shape[1]):
-            mixed = torch.addcmul(mixed, weights[:, modality, None], users[:, modality])
-        return mixed, items.sum(1)
+        return (self._modality_weights()[:, :, None] * users).sum(1), items.sum(1)
 
     def _modality_weights(self) -> Tensor:
         """(U, M) what a user's modalities count: alpha, or as the published code has it.
@@ -108,7 +88,7 @@ class DualGNN(Model[DualGNNOptions]):
         users = self.user_graph(users, batch.users)  # (B, D)
         rows = torch.arange(len(users), device=users.device)
         losses, _ = bpr(users[:, None], items[:, None], rows, batch.positives, batch.negatives)
-        regulariser = self.content.squares(batch.users) + self.user_weights.square().mean()
+        regulariser = self.content.regulariser(batch.users, self.user_weights)
         return torch.stack([losses[0] / math.log(2), self.options.reg_weight * regulariser])
 
     @torch.no_grad()

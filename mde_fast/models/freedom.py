@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ..graphs.blend import blend_weights
 from ..graphs.prune import prune_by_degree
 from ..kernels import CSRGraph, bpr, propagate, spmm
-from ..nn.towers import FeatureTower
+from ..nn.tables import node_table
+from ..nn.towers import feature_towers
 from ..options import Options, at_least, option
 from .model import Batch, Inputs, Model
 
@@ -67,21 +68,14 @@ class FREEDOM(Model[FREEDOMOptions]):
         self.pruned = user_item  # until the first epoch begins
         self.num_users, self.num_items = inputs.num_users, inputs.num_items
         width, generator = options.embedding_size, inputs.generator
-        self.table = nn.Parameter(torch.empty(self.num_users + self.num_items, width))
-        for rows in self.table.data.split([self.num_users, self.num_items]):
-            nn.init.xavier_uniform_(rows, generator=generator)
-        self.towers = nn.ModuleList(
-            FeatureTower(
-                matrix,
-                width,
-                projection="linear",
-                hidden=0,
-                precision=inputs.precision,
-                generator=generator,
-                trained=options.train_features,
-                initial="pytorch",
-            )
-            for matrix in inputs.features.values()
+        self.table = node_table(self.num_users, self.num_items, width, generator)
+        self.towers = feature_towers(
+            inputs.features,
+            width,
+            initial="pytorch",
+            precision=inputs.precision,
+            generator=generator,
+            trained=options.train_features,
         )
         self.part_names = ("bpr", *(f"bpr_{name}" for name in inputs.features))
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ..kernels import CSRGraph, normalize_rows, spmm
 from ..nn.edge_softmax import edge_dots, edge_softmax, source_rows
-from ..nn.towers import NEGATIVE_SLOPE, FeatureTower
+from ..nn.towers import NEGATIVE_SLOPE, feature_towers
 from ..options import Options, at_least, option
 from .model import Batch, Inputs, Model
 
@@ -66,16 +66,8 @@ class GRCN(Model[GRCNOptions]):
 
         self.ids = drawn(num_nodes, options.embedding_size)
         self.modalities = tuple(inputs.features)
-        self.towers = nn.ModuleList(
-            FeatureTower(
-                features,
-                options.content_size,
-                projection="linear",
-                hidden=0,
-                precision=inputs.precision,
-                generator=generator,
-            )
-            for features in inputs.features.values()
+        self.towers = feature_towers(
+            inputs.features, options.content_size, precision=inputs.precision, generator=generator
         )
         self.preferences = nn.ParameterList(drawn(inputs.num_users, options.content_size) for _ in self.modalities)
         self.confidence = drawn(num_nodes, len(self.towers))

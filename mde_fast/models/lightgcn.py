@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ..kernels import CSRGraph, bpr, propagate
+from ..nn.tables import node_table
 from ..options import Options, Range, at_least, option
 from .model import Batch, Inputs, Model
 
@@ -41,9 +42,7 @@ class LightGCN(Model[LightGCNOptions]):
         super().__init__()
         self.options, self.user_item, self.num_users = options, user_item, num_users
         num_items = user_item.shape[0] - num_users
-        self.table = nn.Parameter(torch.empty(num_users + num_items, options.embedding_size))
-        for rows in self.table.data.split([num_users, num_items]):
-            nn.init.xavier_uniform_(rows, generator=generator)
+        self.table = node_table(num_users, num_items, options.embedding_size, generator)
 
     @classmethod
     def build(cls, options: LightGCNOptions, inputs: Inputs) -> LightGCN:

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..kernels import CSRGraph, bpr, infonce, node_losses, normalize_rows, propagate, spmm
 from ..kernels.node_losses import difference_weight
 from ..nn.preferences import Preferences
-from ..nn.towers import FeatureTower
+from ..nn.towers import feature_towers
 from ..options import Options, Range, at_least, option, positive
 from .model import Batch, HasPreferences, Inputs, Model
 
@@ -155,16 +155,12 @@ class MDE(Model[MDEOptions], HasPreferences):
         self.user_table = nn.Parameter(torch.empty(self.num_users, len(features), options.embedding_size))
         for modality in range(len(features)):
             nn.init.xavier_normal_(self.user_table.data[:, modality], generator=generator)
-        self.towers = nn.ModuleList(
-            FeatureTower(
-                matrix,
-                options.embedding_size,
-                projection=options.projection,
-                hidden=options.projection_hidden,
-                precision=precision,
-                generator=generator,
-            )
-            for matrix in features.values()
+        self.towers = feature_towers(
+            features,
+            options.embedding_size,
+            hidden=options.projection_hidden if options.projection == "mlp" else None,
+            precision=precision,
+            generator=generator,
         )
         self.preferences = Preferences(
             self.num_users,

@@ -122,8 +122,6 @@ class Network(nn.Module):
             self.tower = FeatureTower(
                 features,
                 options.reduced_size,
-                projection="linear",
-                hidden=0,
                 precision=inputs.precision,
                 generator=generator,
             )

@@ -91,8 +91,6 @@ class SLMRec(Model[SLMRecOptions]):
             tower = FeatureTower(
                 self._at_every_node(features) if options.propagate_once else features,
                 width,
-                projection="linear",
-                hidden=0,
                 precision=inputs.precision,
                 generator=generator,
             )

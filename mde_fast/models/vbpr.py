@@ -56,8 +56,6 @@ class VBPR(Model[VBPROptions]):
         self.content = FeatureTower(  # E, and beta' as one more row of it
             torch.cat(list(inputs.features.values()), dim=1),
             width + int(options.biases),
-            projection="linear",
-            hidden=0,
             precision=inputs.precision,
             generator=generator,
         )

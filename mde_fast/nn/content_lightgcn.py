@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ..kernels import CSRGraph, normalize_rows, propagate
-from .towers import FeatureTower
+from ..options import Options, at_least, option
+from .towers import feature_towers
+
+
+@dataclass(frozen=True)
+class ContentOptions(Options):
+    """What the options of DRAGON and DualGNN have in common."""
+
+    embedding_size: int = option(64, "d, dimensions of an embedding", check=at_least(1))
+    projection_hidden: int = option(256, "hidden width of the towers", check=at_least(1))
+    n_layers: int = option(2, "L, layers on the user-item graph", check=at_least(0))
+    user_k: int = option(40, "neighbours in the user co-occurrence graph", check=at_least(1))
+    user_graph_filled: bool = option(
+        False,
+        "in each epoch give users with fewer than user_k neighbours copies of theirs until they have as many "
+        "(published code); ranking is without",
+    )
 
 
 class ContentLightGCN(nn.Module):
@@ -22,10 +39,8 @@ class ContentLightGCN(nn.Module):
         self,
         features: Mapping[str, Tensor],
         user_item: CSRGraph,
+        options: ContentOptions,
         *,
-        dim: int,
-        hidden: int,
-        layers: int,
         precision: str,
         generator: torch.Generator,
     ):
@@ -33,28 +48,23 @@ class ContentLightGCN(nn.Module):
         Args:
             features: modality -> (I, F_m).
             user_item: (U + I, U + I), symmetric, users first.
-            dim, hidden: D, and the width of the towers' middle.
-            layers: L.
+            options: D, the width of the towers' middle, and L.
             precision: of the towers' products.
             generator: of the initial parameters.
         """
         super().__init__()
-        self.user_item, self.layers = user_item, layers
+        self.user_item, self.layers = user_item, options.n_layers
         num_users = user_item.shape[0] - next(iter(features.values())).shape[0]
-        self.preferences = nn.Parameter(torch.empty(num_users, len(features), dim))  # P
+        self.preferences = nn.Parameter(torch.empty(num_users, len(features), options.embedding_size))  # P
         for modality in range(len(features)):
             nn.init.xavier_normal_(self.preferences.data[:, modality], generator=generator)
-        self.towers = nn.ModuleList(
-            FeatureTower(
-                matrix,
-                dim,
-                projection="mlp",
-                hidden=hidden,
-                initial="pytorch",
-                precision=precision,
-                generator=generator,
-            )
-            for matrix in features.values()
+        self.towers = feature_towers(
+            features,
+            options.embedding_size,
+            hidden=options.projection_hidden,
+            initial="pytorch",
+            precision=precision,
+            generator=generator,
         )
 
     def forward(self) -> tuple[Tensor, Tensor]:
@@ -62,12 +72,14 @@ class ContentLightGCN(nn.Module):
         items = torch.stack([tower() for tower in self.towers], dim=1)
         x = normalize_rows(torch.cat([self.preferences, items]))  # (U + I, M, D)
         total = propagate(self.user_item, x.flatten(1), layers=self.layers, combine="sum").view_as(x)
-        return total[: len(self.preferences)], total[len(self.preferences) :]
+        users, items = total.split([len(self.preferences), len(items)])
+        return users, items
 
-    def squares(self, users: Tensor) -> Tensor:
-        """The sum over modalities of the mean square of the P_m of some users (B,)."""
+    def regulariser(self, users: Tensor, weights: Tensor) -> Tensor:
+        """The mean squares of the P_m of some users (B,), added up over modalities, and that of alpha (U, M): ()."""
         rows = nn.functional.embedding(users, self.preferences.flatten(1))
-        return rows.square().sum() / max(users.numel() * self.preferences.shape[2], 1)
+        squares = rows.square().sum() / max(users.numel() * self.preferences.shape[2], 1)
+        return squares + weights.square().mean()
 
 
 def modality_weights(num_users: int, num_modalities: int, generator: torch.Generator) -> nn.Parameter:

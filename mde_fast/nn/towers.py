@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -10,13 +13,13 @@ from torch.nn import functional as F
 from .linear import linear
 from .projection import FEATURE_DTYPES, project_rows, tf32_products
 
-__all__ = ["FEATURE_DTYPES", "FeatureTower"]
+__all__ = ["FEATURE_DTYPES", "FeatureTower", "feature_towers"]
 
 NEGATIVE_SLOPE = 0.01
 
 
 class FeatureTower(nn.Module):
-    """Linear(F, hidden) - LeakyReLU(0.01) - Linear(hidden, D), or one Linear(F, D) for ``projection="linear"``.
+    """Linear(F, hidden) - LeakyReLU(0.01) - Linear(hidden, D), or one Linear(F, D) where nothing is ``hidden``.
 
     The tower computes in ``precision``; parameters and result are float32. Features are frozen and stored in it too,
     unless they are trained.
@@ -29,8 +32,7 @@ class FeatureTower(nn.Module):
         features: Tensor,
         dim: int,
         *,
-        projection: str,
-        hidden: int,
+        hidden: int | None = None,
         initial: str = "xavier",
         precision: str,
         generator: torch.Generator,
@@ -40,8 +42,7 @@ class FeatureTower(nn.Module):
         Args:
             features: (I, F), any floating type.
             dim: D.
-            projection: ``mlp`` or ``linear``.
-            hidden: width between the two layers of ``mlp``.
+            hidden: width between two layers; None for one.
             initial: weights: ``xavier``, Xavier's normal distribution, or ``pytorch``, what PyTorch gives a Linear.
             precision: one of FEATURE_DTYPES.
             generator: of the initial parameters.
@@ -55,8 +56,8 @@ class FeatureTower(nn.Module):
         else:
             self.register_buffer("features", features.to(FEATURE_DTYPES[precision]), persistent=False)
         self.linear = _TF32Linear.apply if precision == "tf32" else F.linear
-        self.first = linear(features.shape[1], hidden if projection == "mlp" else dim, generator)
-        self.second = linear(hidden, dim, generator) if projection == "mlp" else None
+        self.first = linear(features.shape[1], dim if hidden is None else hidden, generator)
+        self.second = None if hidden is None else linear(hidden, dim, generator)
         for layer in (self.first, self.second):
             if layer is not None and initial == "xavier":
                 # Biases keep PyTorch's small random values: an item without content must not start as a zero row, whose
@@ -77,6 +78,11 @@ class FeatureTower(nn.Module):
     def _layer(self, x: Tensor, layer: nn.Linear) -> Tensor:
         """The layer in x's precision; its parameters, and so Adam, keep theirs."""
         return self.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))
+
+
+def feature_towers(features: Mapping[str, Tensor], dim: int, **settings: Any) -> nn.ModuleList:
+    """A :class:`FeatureTower` of those settings for each modality of ``features``, (I, F_m), in their order."""
+    return nn.ModuleList(FeatureTower(matrix, dim, **settings) for matrix in features.values())
 
 
 class _TF32Linear(torch.autograd.Function):

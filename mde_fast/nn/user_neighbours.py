@@ -46,6 +46,11 @@ class UserNeighbours(nn.Module):
         """(U, E) of everyone, from h (U, E); with nothing filled."""
         return _hear(h, torch.arange(len(h), device=h.device), self.neighbours, self.weights)
 
+    def begin_epoch(self, generator: torch.Generator) -> None:
+        """:meth:`refill` where places are filled; the tables stay where they are."""
+        if self.filled:
+            self.refill(generator)
+
     def refill(self, generator: torch.Generator) -> None:
         """Draw what an epoch's empty places get; in place, so that a recorded step reads it.
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from support import GRAPHS, SYMMETRIC_GRAPHS, csr, dense, random
+from operands import GRAPHS, SYMMETRIC_GRAPHS, csr, dense, random
 
 from mde_fast.kernels import CSRGraph
 

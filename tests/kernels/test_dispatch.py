@@ -4,7 +4,8 @@ import logging
 
 import pytest
 import torch
-from support import SYMMETRIC_GRAPHS, forced, random
+from operands import SYMMETRIC_GRAPHS, random
+from support import forced
 
 from mde_fast.kernels import dispatch, propagate
 

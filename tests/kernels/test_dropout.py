@@ -5,19 +5,10 @@ from functools import partial
 import pytest
 import torch
 from aot import NVIDIA, STORAGE, TARGETS, Request, compile_many
+from comparing import check, check_compiled, check_gradients, check_registered, check_repeats
+from operands import DTYPES, HALF_DTYPES, random, random_ids
 from scipy.stats import chi2, norm
-from support import (
-    DTYPES,
-    HALF_DTYPES,
-    check,
-    check_compiled,
-    check_gradients,
-    check_registered,
-    check_repeats,
-    forced,
-    random,
-    random_ids,
-)
+from support import forced
 
 from mde_fast.kernels import dropout
 from mde_fast.kernels.dropout.primitives import dropout_apply

@@ -4,7 +4,8 @@ from itertools import combinations
 
 import pytest
 import torch
-from support import SYMMETRIC_GRAPHS, dense, evaluate, forced, random
+from operands import SYMMETRIC_GRAPHS, dense, random
+from support import evaluate, forced
 from torch.nn import functional as F
 
 from mde_fast.kernels import bpr, node_losses, propagate

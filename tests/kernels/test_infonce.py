@@ -7,21 +7,9 @@ from itertools import combinations
 import pytest
 import torch
 from aot import NVIDIA, STORAGE, TARGETS, Request, compile_many
-from support import (
-    DTYPES,
-    HALF_DTYPES,
-    WIDTHS,
-    assert_close,
-    check,
-    check_compiled,
-    check_gradients,
-    check_registered,
-    check_repeats,
-    evaluate,
-    forced,
-    random,
-    random_ids,
-)
+from comparing import assert_close, check, check_compiled, check_gradients, check_registered, check_repeats
+from operands import DTYPES, HALF_DTYPES, WIDTHS, random, random_ids
+from support import evaluate, forced
 
 from mde_fast.kernels import infonce
 from mde_fast.kernels.infonce.primitives import infonce_backward, infonce_forward

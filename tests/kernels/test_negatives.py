@@ -3,8 +3,10 @@
 import pytest
 import torch
 from aot import NVIDIA, TARGETS, Request, compile_many
+from comparing import check_registered
+from operands import random_ids
 from scipy.stats import chisquare
-from support import check_registered, forced, random_ids
+from support import forced
 
 from mde_fast.kernels import NegativeTable, sample_negatives
 from mde_fast.kernels.negatives.primitives import draw_negatives

@@ -6,18 +6,9 @@ from itertools import combinations, product
 import pytest
 import torch
 from aot import NVIDIA, STORAGE, TARGETS, Request, compile_many
-from support import (
-    DTYPES,
-    HALF_DTYPES,
-    WIDTHS,
-    assert_close,
-    check,
-    check_gradients,
-    check_repeats,
-    evaluate,
-    forced,
-    random,
-)
+from comparing import assert_close, check, check_gradients, check_repeats
+from operands import DTYPES, HALF_DTYPES, WIDTHS, random
+from support import evaluate, forced
 
 from mde_fast.kernels import node_losses
 from mde_fast.kernels.node_losses import MDA_FORMS, MSA_FORMS

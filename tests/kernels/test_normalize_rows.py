@@ -5,18 +5,9 @@ from functools import partial
 import pytest
 import torch
 from aot import NVIDIA, STORAGE, TARGETS, Request, compile_many
-from support import (
-    DTYPES,
-    HALF_DTYPES,
-    WIDTHS,
-    assert_close,
-    check,
-    check_gradients,
-    check_repeats,
-    evaluate,
-    forced,
-    random,
-)
+from comparing import assert_close, check, check_expanded_gradient, check_gradients, check_repeats
+from operands import DTYPES, HALF_DTYPES, WIDTHS, random
+from support import evaluate, forced
 
 from mde_fast.kernels import normalize_rows
 
@@ -103,12 +94,7 @@ def test_strided_inputs(implementation, device):
 
 def test_expanded_gradient(implementation, device):
     operator, tensors = _case(device, 6, 8)
-    x = tensors["x"].requires_grad_()
-    gradients = []
-    for name in (implementation, "reference"):
-        with forced(name):
-            gradients += torch.autograd.grad(operator(x).sum(), x)
-    assert_close(*gradients, "gradient of x")
+    check_expanded_gradient(implementation, operator, tensors["x"])
 
 
 def test_repeats_bit_for_bit(implementation, device, affordable, all_threads):

@@ -4,21 +4,9 @@ from functools import partial
 
 import pytest
 import torch
-from support import (
-    DTYPES,
-    HALF_DTYPES,
-    SYMMETRIC_GRAPHS,
-    WIDTHS,
-    assert_close,
-    check,
-    check_compiled,
-    check_gradients,
-    check_repeats,
-    csr,
-    dense,
-    forced,
-    random,
-)
+from comparing import assert_close, check, check_compiled, check_expanded_gradient, check_gradients, check_repeats
+from operands import DTYPES, HALF_DTYPES, SYMMETRIC_GRAPHS, WIDTHS, csr, dense, random
+from support import forced
 
 from mde_fast.kernels import propagate
 
@@ -86,12 +74,7 @@ def test_strided_input(implementation, device):
 
 def test_expanded_gradient(implementation, device):
     operator, tensors = _case("small", device)
-    x = tensors["x"].requires_grad_()
-    gradients = []
-    for name in (implementation, "reference"):
-        with forced(name):
-            gradients += torch.autograd.grad(operator(x).sum(), x)
-    assert_close(*gradients, "gradient of x")
+    check_expanded_gradient(implementation, operator, tensors["x"])
 
 
 @pytest.mark.parametrize("name", ("hub", "large"))

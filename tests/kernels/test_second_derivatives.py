@@ -2,7 +2,9 @@
 
 import pytest
 import torch
-from support import GRAPHS, SYMMETRIC_GRAPHS, assert_close, forced, random, random_ids
+from comparing import assert_close
+from operands import GRAPHS, SYMMETRIC_GRAPHS, random, random_ids
+from support import forced
 
 from mde_fast.kernels import bpr, dropout, infonce, node_losses, normalize_rows, propagate, spmm
 

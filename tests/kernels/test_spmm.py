@@ -5,23 +5,9 @@ from functools import partial
 import pytest
 import torch
 from aot import NVIDIA, STORAGE, Request, compile_many
-from support import (
-    DTYPES,
-    GRAPHS,
-    HALF_DTYPES,
-    WIDTHS,
-    assert_close,
-    check,
-    check_compiled,
-    check_gradients,
-    check_registered,
-    check_repeats,
-    csr,
-    dense,
-    evaluate,
-    forced,
-    random,
-)
+from comparing import assert_close, check, check_compiled, check_gradients, check_registered, check_repeats
+from operands import DTYPES, GRAPHS, HALF_DTYPES, WIDTHS, csr, dense, random
+from support import evaluate, forced
 
 from mde_fast.kernels import spmm
 from mde_fast.kernels.spmm.primitives import edge_dot, edges_of, row_sum

@@ -5,7 +5,9 @@ from importlib import import_module
 import pytest
 import torch
 from aot import NVIDIA, STORAGE, TARGETS, Request, compile_many
-from support import DTYPES, HALF_DTYPES, WIDTHS, assert_close, check_registered, csr, forced, random, random_ids
+from comparing import assert_close, check_registered
+from operands import DTYPES, HALF_DTYPES, WIDTHS, csr, random, random_ids
+from support import forced
 
 from mde_fast.kernels import topk
 from mde_fast.kernels.topk.cpu import ITEMS_PER_GROUP

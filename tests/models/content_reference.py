@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from tiny import random_batch
 from torch import Tensor
+from twins import adjacency, assert_follows, copied_parameters, normalised
 
-EXACT = {"rtol": 1e-10, "atol": 1e-12}
 
-
-def content(parameters: dict[str, Tensor], features: list[Tensor], train: np.ndarray, layers: int) -> list[Tensor]:
+def content(parameters: dict[str, Tensor], dataset, layers: int) -> list[Tensor]:
     """For each modality the sum over layers 0..L of A-hat^l rownorm([P_m ; MLP_m(F_m)]), (N, D)."""
-    num_users, num_items = train.shape
-    adjacency = torch.zeros(num_users + num_items, num_users + num_items, dtype=torch.float64)
-    adjacency[:num_users, num_users:] = torch.from_numpy(train).double()
-    adjacency = adjacency + adjacency.T
-    scale = adjacency.sum(1).clamp_min(1) ** -0.5
-    adjacency = torch.diag(scale) @ adjacency @ torch.diag(scale)
+    a_hat = normalised(adjacency(dataset))
     every = []
-    for m, matrix in enumerate(features):
+    for m, matrix in enumerate(features_of(dataset)):
         tower = {name: parameters[f"content.towers.{m}.{name}"] for name in _NAMES}
         hidden = matrix @ tower["first.weight"].T + tower["first.bias"]
         hidden = torch.where(hidden > 0, hidden, 0.01 * hidden)
         items = hidden @ tower["second.weight"].T + tower["second.bias"]
         x = torch.cat([parameters["content.preferences"][:, m], items])
         x = x / x.square().sum(1, keepdim=True).sqrt()
-        every.append(sum(torch.linalg.matrix_power(adjacency, layer) @ x for layer in range(layers + 1)))
+        every.append(sum(torch.linalg.matrix_power(a_hat, layer) @ x for layer in range(layers + 1)))
     return every
 
 
 _NAMES = ("first.weight", "first.bias", "second.weight", "second.bias")
+
+
+def features_of(dataset) -> list[Tensor]:
+    """(I, F_m) of each modality, in float64."""
+    return [torch.from_numpy(matrix).double() for matrix in dataset.features.values()]
 
 
 def user_graph(train: np.ndarray, k: int) -> Tensor:
@@ -75,13 +75,6 @@ def parts(users: Tensor, items: Tensor, parameters: dict[str, Tensor], batch, re
     return torch.stack([ranking, reg_weight * (squares + parameters["user_weights"].square().mean())])
 
 
-def copied_parameters(model) -> dict[str, Tensor]:
-    """Leaves of their own, with the model's numbers."""
-    return {
-        name: value.detach().clone().requires_grad_(value.requires_grad) for name, value in model.named_parameters()
-    }
-
-
 def move_parameters(model, seed: int = 5) -> None:
     """Away from where training starts, so that weights differ and biases count."""
     generator = torch.Generator().manual_seed(seed)
@@ -90,12 +83,20 @@ def move_parameters(model, seed: int = 5) -> None:
             parameter += 0.3 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
 
 
-def assert_same_steps(model, batch, expected: Tensor, parameters: dict[str, Tensor]) -> None:
-    """Loss parts and every gradient."""
-    actual = model.loss_parts(batch)
-    torch.testing.assert_close(actual, expected, **EXACT)
-    actual.sum().backward()
-    expected.sum().backward()
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            torch.testing.assert_close(parameter.grad, parameters[name].grad, **EXACT, msg=lambda m: f"{name}: {m}")
+def check_twin(model, dataset, twin) -> None:
+    """A model in float64 against ``twin(model, dataset, parameters, ranking=...)``, users and items from formulas."""
+    move_parameters(model)
+    model.begin_epoch(torch.Generator().manual_seed(2))
+    parameters, batch = copied_parameters(model), random_batch(dataset)
+    users, items = twin(model, dataset, parameters, ranking=False)
+    expected = parts(users, items, parameters, batch, model.options.reg_weight)
+    assert_follows(model, batch, parameters, expected, twin(model, dataset, parameters, ranking=True))
+
+
+def heard_users(model, train: np.ndarray, users: Tensor, *, ranking: bool) -> Tensor:
+    """(U, E): users and those that they hear from, in an epoch or for ranking."""
+    if model.options.user_graph_filled and not ranking:
+        a_users = filled_user_graph(model.user_graph.epoch_neighbours, model.user_graph.epoch_weights)
+    else:
+        a_users = user_graph(train, model.options.user_k)
+    return users + a_users @ users

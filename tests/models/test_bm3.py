@@ -1,30 +1,18 @@
-"""BM3 against its equations, written out with dense matrices and masks of whole tables, and against MMRec's code."""
+"""BM3 against its equations, written out with dense matrices and masks of whole tables."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from functools import partial
 
-import numpy as np
 import pytest
 import torch
 from tiny import random_batch, tiny_dataset
 from torch import Tensor
+from twins import EXACT, adjacency, copied_parameters, normalised, small_model
 
 from mde_fast.kernels.dropout.reference import mask_reference
-from mde_fast.runs.assemble import make_model
-from mde_fast.runs.config import make_config, read_options
 
-sys.path.insert(0, str(Path(__file__).parent / "golden"))
-from make_bm3 import COMPARISON  # noqa: E402
-
-CPU = torch.device("cpu")
-EXACT = {"rtol": 1e-10, "atol": 1e-12}
-
-
-def _model(dataset, **options):
-    config = make_config({"model": "bm3", "embedding_size": 8, "cache_dir": "none", **options})
-    return make_model(config, dataset, CPU)
+_model = partial(small_model, "bm3", embedding_size=8)
 
 
 def _cosine(one: Tensor, other: Tensor) -> Tensor:
@@ -36,19 +24,12 @@ class Twin:
 
     def __init__(self, model, dataset):
         self.options = model.options
-        self.parameters = {name: value.detach().clone() for name, value in model.named_parameters()}
+        self.parameters = copied_parameters(model)
         self.features = [tower.features.detach().double() for tower in model.towers]
         for number, features in enumerate(self.features):
             self.features[number] = self.parameters.get(f"towers.{number}.features", features)
-        for parameter in self.parameters.values():
-            parameter.requires_grad_()
-        train = torch.from_numpy(dataset.train_matrix.toarray().astype(np.float64))
-        self.num_users, self.num_items = train.shape
-        adjacency = torch.zeros(sum(train.shape), sum(train.shape), dtype=torch.float64)
-        adjacency[: self.num_users, self.num_users :] = train
-        adjacency[self.num_users :, : self.num_users] = train.T
-        scale = adjacency.sum(1).clamp_min(1).rsqrt()
-        self.adjacency = scale[:, None] * adjacency * scale
+        self.num_users, self.num_items = dataset.num_users, dataset.num_items
+        self.adjacency = normalised(adjacency(dataset))
 
     def encode(self) -> tuple[Tensor, Tensor]:
         every = [self.parameters["table"]]
@@ -119,11 +100,6 @@ def test_losses_gradients_and_embeddings_follow_the_equations(options, modalitie
         torch.testing.assert_close(ours, torch.zeros_like(parameter) if one is None else one, **EXACT, msg=name)
     for ours, h in zip(model.embeddings(), twin.encode()):
         torch.testing.assert_close(ours, twin.predict(h).detach(), **EXACT)
-
-
-@pytest.mark.parametrize("number", range(len(COMPARISON.cases)))
-def test_as_in_mmrec(number):
-    COMPARISON.check(number)
 
 
 def _none_vanishes(model, seed: int) -> bool:
@@ -198,10 +174,8 @@ hyper_parameters: ["n_layers", "reg_weight", "dropout"]
 """
 
 
-def test_mmrecs_file_loads(tmp_path):
-    file = tmp_path / "BM3.yaml"
-    file.write_text(MMREC_YAML)
-    found = read_options(file, ("bm3",))
+def test_mmrecs_file_loads(read_mmrec):
+    found = read_mmrec("bm3", MMREC_YAML)
     assert found.options == {"embedding_size": 64, "cl_weight": 2.0}
     assert found.grids == {"n_layers": (1, 2), "dropout": (0.3, 0.5), "reg_weight": (0.1, 0.01)}
     assert "feat_embed_dim" in found.notes[0] and "use_neg_sampling" in found.notes[0]

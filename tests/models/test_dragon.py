@@ -1,34 +1,20 @@
-"""DRAGON against its equations, written out with dense matrices, and against MMRec's code."""
+"""DRAGON against its equations, written out with dense matrices."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 import torch
-from content_reference import (
-    EXACT,
-    assert_same_steps,
-    content,
-    copied_parameters,
-    filled_user_graph,
-    item_graph,
-    move_parameters,
-    parts,
-    user_graph,
-)
+from content_reference import check_twin, content, features_of, heard_users, item_graph
 from refused import assert_refused
-from tiny import random_batch, tiny_dataset
+from tiny import tiny_dataset
 from torch import Tensor
+from twins import small_model
 
 from mde_fast.graphs.blend import blend_weights
-from mde_fast.runs.assemble import make_model
-from mde_fast.runs.config import make_config, read_options
+from mde_fast.runs.config import make_config
 from mde_fast.runs.presets import find_preset
-
-sys.path.insert(0, str(Path(__file__).parent / "golden"))
-from make_dragon import COMPARISON  # noqa: E402
 
 SMALL = {"embedding_size": 6, "projection_hidden": 5, "knn_k": 3, "user_k": 4, "reg_weight": 0.3}
 VALUES = {
@@ -44,38 +30,23 @@ VALUES = {
 }
 ONE_AT_A_TIME = [{name: value} for name, values in VALUES.items() for value in values]
 
-
-def _model(dataset, **options):
-    config = make_config({"model": "dragon", "cache_dir": "none", **SMALL, **options})
-    return make_model(config, dataset, torch.device("cpu"))
+_model = partial(small_model, "dragon", **SMALL)
 
 
-def _twin(model, dataset, parameters: dict[str, Tensor], *, ranking: bool = False) -> tuple[Tensor, Tensor]:
+def _twin(model, dataset, parameters: dict[str, Tensor], *, ranking: bool) -> tuple[Tensor, Tensor]:
     """(U, M D) and (I, M D), from the formulas."""
     options, train = model.options, dataset.train_matrix.toarray()
-    features = [torch.from_numpy(matrix).double() for matrix in dataset.features.values()]
-    every = content(parameters, features, train, options.n_layers)
-    weights = parameters["user_weights"]
+    every, weights = content(parameters, dataset, options.n_layers), parameters["user_weights"]
     users = torch.cat([weights[:, m, None] * e[: len(train)] for m, e in enumerate(every)], dim=1)
     items = torch.cat([e[len(train) :] for e in every], dim=1)
-    if options.user_graph_filled and not ranking:
-        a_users = filled_user_graph(model.user_graph.epoch_neighbours, model.user_graph.epoch_weights)
-    else:
-        a_users = user_graph(train, options.user_k)
-    a_items = item_graph(features, options.knn_k, blend_weights(options.blend_weights, tuple(dataset.features)))
-    return users + a_users @ users, items + torch.linalg.matrix_power(a_items, options.n_mm_layers) @ items
+    shares = blend_weights(options.blend_weights, tuple(dataset.features))
+    a_items = item_graph(features_of(dataset), options.knn_k, shares)
+    items = items + torch.linalg.matrix_power(a_items, options.n_mm_layers) @ items
+    return heard_users(model, train, users, ranking=ranking), items
 
 
 def _check(dataset, **options):
-    model = _model(dataset, **options).double()
-    move_parameters(model)
-    model.begin_epoch(torch.Generator().manual_seed(2))
-    parameters, batch = copied_parameters(model), random_batch(dataset)
-    users, items = _twin(model, dataset, parameters)
-    expected = parts(users, items, parameters, batch, model.options.reg_weight)
-    assert_same_steps(model, batch, expected, parameters)
-    for ours, theirs in zip(model.embeddings(), _twin(model, dataset, parameters, ranking=True)):
-        torch.testing.assert_close(ours, theirs.detach(), **EXACT)
+    check_twin(_model(dataset, **options).double(), dataset, _twin)
 
 
 @pytest.mark.parametrize("options", ONE_AT_A_TIME, ids=str)
@@ -96,11 +67,6 @@ def test_weights_of_modalities_begin_as_shares():
         assert model.user_weights.requires_grad == (len(modalities) > 1)
 
 
-@pytest.mark.parametrize("number", range(len(COMPARISON.cases)))
-def test_loss_and_gradients_are_those_of_mmrec(number):
-    COMPARISON.check(number)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Options
 
@@ -115,7 +81,7 @@ def test_the_weight_of_images_is_that_of_images_in_any_order():
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_settings_of_mmrec_and_of_the_authors(tmp_path, own):
+def test_settings_of_mmrec_and_of_the_authors(read_mmrec, own):
     """src/configs/model/DRAGON.yaml of MMRec, and configs/model/DRAGON.yaml of the authors' own repository."""
     rates = "[0.1, 0.01, 0.001, 0.0001, 0.00001]"
     lines = ["embedding_size: 64", "feat_embed_dim: 64", "n_layers: 2", "aggr_mode: ['add']"]
@@ -126,9 +92,7 @@ def test_settings_of_mmrec_and_of_the_authors(tmp_path, own):
     else:
         lines += ["mm_image_weight: 0.1", "knn_k: 10", "n_mm_layers: 1", "hyper_parameters: [aggr_mode,"]
     lines[-1] += " reg_weight, learning_rate]"
-    path = tmp_path / "DRAGON.yaml"
-    path.write_text("\n".join(lines))
-    found = read_options(path, ("dragon",))
+    found = read_mmrec("dragon", "\n".join(lines))
     values = (0.1, 0.01, 0.001, 0.0001, 0.00001)
     grids = {"learning_rate": values, "reg_weight": values}
     options = {"embedding_size": 64, "n_layers": 2}

@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
-import numpy as np
 import pytest
 import torch
 from tiny import tiny_dataset
 from torch.nn import functional as F
+from twins import adjacency, normalised, small_model
 
 from mde_fast.models import Batch
-from mde_fast.runs.assemble import make_model
-from mde_fast.runs.config import make_config
 
-CPU = torch.device("cpu")
-
-
-def _model(dataset, **options):
-    return make_model(
-        make_config({"model": "lightgcn", "embedding_size": 8, "cache_dir": "none", **options}), dataset, CPU
-    )
+_model = partial(small_model, "lightgcn", embedding_size=8)
 
 
 def _dense_embeddings(dataset, table, layers):
-    train = torch.from_numpy(dataset.train_matrix.toarray().astype(np.float64))
-    adjacency = torch.zeros(len(table), len(table), dtype=torch.float64)
-    adjacency[: len(train), len(train) :] = train
-    adjacency[len(train) :, : len(train)] = train.T
-    scale = adjacency.sum(1).clamp_min(1).rsqrt()
-    adjacency = scale[:, None] * adjacency * scale
+    a_hat = normalised(adjacency(dataset))
     every = [table]
     for _ in range(layers):
-        every.append(adjacency @ every[-1])
+        every.append(a_hat @ every[-1])
     return (sum(every) / len(every)).split([dataset.num_users, dataset.num_items])
 
 

@@ -1,27 +1,16 @@
-"""VBPR against its equations, written out for all items, and against MMRec's code."""
+"""VBPR against its equations, written out for all items."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 import torch
 from tiny import random_batch, tiny_dataset
 from torch import Tensor
+from twins import EXACT, copied_parameters, small_model
 
-from mde_fast.runs.assemble import make_model
-from mde_fast.runs.config import make_config, read_options
-
-sys.path.insert(0, str(Path(__file__).parent / "golden"))
-from make_vbpr import COMPARISON  # noqa: E402
-
-CPU = torch.device("cpu")
-EXACT = {"rtol": 1e-10, "atol": 1e-12}
-
-
-def _model(dataset, **options):
-    return make_model(make_config({"model": "vbpr", "embedding_size": 8, "cache_dir": "none", **options}), dataset, CPU)
+_model = partial(small_model, "vbpr", embedding_size=8)
 
 
 class Twin:
@@ -29,7 +18,7 @@ class Twin:
 
     def __init__(self, model, dataset):
         self.options = model.options
-        self.parameters = {name: value.detach().clone().requires_grad_() for name, value in model.named_parameters()}
+        self.parameters = copied_parameters(model)
         self.content = torch.cat([torch.from_numpy(matrix).double() for matrix in dataset.features.values()], dim=1)
 
     def factors(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -83,11 +72,6 @@ def test_losses_gradients_and_embeddings_follow_the_equations(modalities, regula
     torch.testing.assert_close(users @ items.T, twin.scores().detach(), **EXACT)
 
 
-@pytest.mark.parametrize("number", range(len(COMPARISON.cases)))
-def test_as_in_mmrec(number):
-    COMPARISON.check(number)
-
-
 def test_initial_parameters_are_mmrecs():
     """Uniform tables, a normal projection of both modalities as one, no bias."""
     dataset = tiny_dataset(num_users=300, num_items=200)
@@ -116,9 +100,7 @@ hyper_parameters: ["reg_weight"]
 """
 
 
-def test_mmrecs_file_loads(tmp_path):
-    file = tmp_path / "VBPR.yaml"
-    file.write_text(MMREC_YAML)
-    found = read_options(file, ("vbpr",))
+def test_mmrecs_file_loads(read_mmrec):
+    found = read_mmrec("vbpr", MMREC_YAML)
     assert found.options == {"embedding_size": 64}
     assert found.grids == {"reg_weight": (2.0, 1.0, 0.1, 0.01, 0.001, 0.0001, 0.00001)}

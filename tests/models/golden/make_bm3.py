@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from types import SimpleNamespace
 
-import torch
-from mmrec_side import Case, Comparison, Tensors
+from mmrec_side import Case, Comparison, renamed
 from torch import Tensor
 
 from mde_fast.kernels.dropout.reference import dropout_reference
@@ -24,32 +23,12 @@ def _drop_alike(model, case: Case) -> None:
     sys.modules[type(model).__module__].F = SimpleNamespace(dropout=dropout)  # type: ignore[attr-defined]
 
 
-def _ours(theirs: Tensors) -> Tensors:
-    values = {
-        "table": torch.cat([theirs["user_embedding.weight"], theirs["item_id_embedding.weight"]]),
-        "predictor.weight": theirs["predictor.weight"],
-        "predictor.bias": theirs["predictor.bias"],
-    }
-    for number, modality in enumerate(("image", "text")):
-        values[f"towers.{number}.features"] = theirs[f"{modality}_embedding.weight"]
-        values[f"towers.{number}.first.weight"] = theirs[f"{modality}_trs.weight"]
-        values[f"towers.{number}.first.bias"] = theirs[f"{modality}_trs.bias"]
-    return values
-
-
-def _theirs(ours: Tensors) -> Tensors:
-    users, items = ours["table"].split([CASES[0].num_users, CASES[0].num_items])
-    values = {
-        "user_embedding.weight": users,
-        "item_id_embedding.weight": items,
-        "predictor.weight": ours["predictor.weight"],
-        "predictor.bias": ours["predictor.bias"],
-    }
-    for number, modality in enumerate(("image", "text")):
-        values[f"{modality}_embedding.weight"] = ours[f"towers.{number}.features"]
-        values[f"{modality}_trs.weight"] = ours[f"towers.{number}.first.weight"]
-        values[f"{modality}_trs.bias"] = ours[f"towers.{number}.first.bias"]
-    return values
+TABLE_AND_TOWERS: dict = {"table": ("user_embedding.weight", "item_id_embedding.weight")}  # ours -> MMRec's
+for _number, _modality in enumerate(("image", "text")):
+    TABLE_AND_TOWERS[f"towers.{_number}.features"] = f"{_modality}_embedding.weight"
+    for _kind in ("weight", "bias"):
+        TABLE_AND_TOWERS[f"towers.{_number}.first.{_kind}"] = f"{_modality}_trs.{_kind}"
+NAMES = {**TABLE_AND_TOWERS, "predictor.weight": "predictor.weight", "predictor.bias": "predictor.bias"}
 
 
 def _case(**options) -> Case:
@@ -62,9 +41,7 @@ CASES = (
     _case(n_layers=2, dropout=0.3, reg_weight=0.01),
     _case(n_layers=2, dropout=0.0, reg_weight=0.1),
 )
-COMPARISON = Comparison(
-    theirs="BM3", ours="bm3", cases=CASES, ours_from=_ours, theirs_from=_theirs, prepare_theirs=_drop_alike
-)
+COMPARISON = Comparison(theirs="BM3", ours="bm3", cases=CASES, **renamed(NAMES), prepare_theirs=_drop_alike)
 
 if __name__ == "__main__":
     COMPARISON.main()

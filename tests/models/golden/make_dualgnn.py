@@ -65,11 +65,26 @@ def prepare_ours(model, case: Case) -> None:
             graph.epoch_weights[user] = torch.softmax(torch.from_numpy(counts[places]).float(), dim=0)
 
 
-def _case(filled: bool, reg_weight: float) -> Case:
-    options = {"embedding_size": 64, "reg_weight": reg_weight}
+def comparison(name: str, *cases: Case) -> Comparison:
+    """Of a class of MMRec's."""
+    return Comparison(
+        theirs=name,
+        ours=name.lower(),
+        cases=cases,
+        ours_from=ours,
+        theirs_from=theirs,
+        prepare_theirs=prepare_theirs,
+        prepare_ours=prepare_ours,
+        as_on_gpu=("result_embed",),
+    )
+
+
+def case(filled: bool, options: dict, *, theirs: dict | None = None, ours: dict | None = None) -> Case:
+    """``options`` are of both sides."""
+    options = {"embedding_size": 64, "n_layers": 2, **options}
     return Case(
-        theirs={"n_layers": 2, "aggr_mode": "add", **options},
-        ours={"n_layers": 2, "user_graph_filled": filled, **options},
+        theirs={"aggr_mode": "add", **options, **(theirs or {})},
+        ours={"user_graph_filled": filled, **options, **(ours or {})},
         num_users=60,
         density=0.3 if filled else 0.8,
         parameter_scale=0.1,
@@ -77,15 +92,11 @@ def _case(filled: bool, reg_weight: float) -> Case:
     )
 
 
-COMPARISON = Comparison(
-    theirs="DualGNN",
-    ours="dualgnn",
-    cases=(_case(False, 0.1), _case(False, 0.001), _case(True, 0.01)),
-    ours_from=ours,
-    theirs_from=theirs,
-    prepare_theirs=prepare_theirs,
-    prepare_ours=prepare_ours,
-    as_on_gpu=("result_embed",),
+COMPARISON = comparison(
+    "DualGNN",
+    case(False, {"reg_weight": 0.1}),
+    case(False, {"reg_weight": 0.001}),
+    case(True, {"reg_weight": 0.01}),
 )
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from mmrec_side import Case, Comparison, Tensors
+from make_bm3 import TABLE_AND_TOWERS
+from mmrec_side import Case, Comparison, renamed
 
 from mde_fast.graphs.prune import prune_by_degree
 from mde_fast.graphs.user_item import user_item_graph
@@ -29,25 +30,6 @@ def _prune_theirs(model, case: Case) -> None:
     model.masked_adj = torch.sparse_coo_tensor(both, torch.cat([values, values]), model.norm_adj.shape)
 
 
-def _ours(theirs: Tensors) -> Tensors:
-    values = {"table": torch.cat([theirs["user_embedding.weight"], theirs["item_id_embedding.weight"]])}
-    for number, modality in enumerate(("image", "text")):
-        values[f"towers.{number}.features"] = theirs[f"{modality}_embedding.weight"]
-        values[f"towers.{number}.first.weight"] = theirs[f"{modality}_trs.weight"]
-        values[f"towers.{number}.first.bias"] = theirs[f"{modality}_trs.bias"]
-    return values
-
-
-def _theirs(ours: Tensors) -> Tensors:
-    users, items = ours["table"].split([CASES[0].num_users, CASES[0].num_items])
-    values = {"user_embedding.weight": users, "item_id_embedding.weight": items}
-    for number, modality in enumerate(("image", "text")):
-        values[f"{modality}_embedding.weight"] = ours[f"towers.{number}.features"]
-        values[f"{modality}_trs.weight"] = ours[f"towers.{number}.first.weight"]
-        values[f"{modality}_trs.bias"] = ours[f"towers.{number}.first.bias"]
-    return values
-
-
 def _case(**options) -> Case:
     return Case(
         theirs={"embedding_size": 16, "feat_embed_dim": 16, "n_mm_layers": 1, "n_ui_layers": 2, "knn_k": 3}
@@ -61,8 +43,7 @@ COMPARISON = Comparison(
     theirs="FREEDOM",
     ours="freedom",
     cases=CASES,
-    ours_from=_ours,
-    theirs_from=_theirs,
+    **renamed(TABLE_AND_TOWERS),
     prepare_theirs=_prune_theirs,
     prepare_ours=_prune_ours,
 )

@@ -5,7 +5,7 @@ MMRec runs three rounds of routing, ours none: that they change nothing is a par
 
 from __future__ import annotations
 
-from mmrec_side import Case, Comparison
+from mmrec_side import Case, Comparison, renamed
 
 NAMES = {"ids": "id_gcn.id_embedding", "confidence": "model_specific_conf"}  # ours -> MMRec's
 for _number, _network in enumerate(("v_gcn", "t_gcn")):
@@ -26,8 +26,7 @@ COMPARISON = Comparison(
     theirs="GRCN",
     ours="grcn",
     cases=(_case(0.1), _case(0.00001, num_users=15, num_items=25, data_seed=1, batch_seed=1)),
-    ours_from=lambda theirs: {own: theirs[name] for own, name in NAMES.items()},
-    theirs_from=lambda ours: {name: ours[own] for own, name in NAMES.items()},
+    **renamed(NAMES),
 )
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ them; so they are learned on our side, and all gradients compared.
 
 from __future__ import annotations
 
-from mmrec_side import Case, Comparison
+from mmrec_side import Case, Comparison, renamed
 
 SMALL = {"embedding_size": 8, "n_layers": 2}
 NAMES = {"ids": "id_embedding"}  # ours -> MMRec's
@@ -31,8 +31,7 @@ COMPARISON = Comparison(
     theirs="MMGCN",
     ours="mmgcn",
     cases=(_case(0.1), _case(0.00001, num_users=15, num_items=25, data_seed=1, batch_seed=1)),
-    ours_from=lambda theirs: {own: theirs[name] for own, name in NAMES.items()},
-    theirs_from=lambda ours: {name: ours[own] for own, name in NAMES.items()},
+    **renamed(NAMES),
     extra=("id_embedding", "v_gcn.preference", "t_gcn.preference"),
 )
 

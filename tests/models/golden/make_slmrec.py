@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from mmrec_side import Case, Comparison, Tensors
+from mmrec_side import Case, Comparison, renamed
 from torch import Tensor
 
-# MMRec's name of each parameter -> ours. Its g_a_iva is of the third modality, which it leaves out, and never used.
+# Our name of each parameter -> MMRec's. Its g_a_iva is of the third modality, which it leaves out, and never used.
 NAMES = {
-    "embedding_user.weight": "user_table",
-    "embedding_item.weight": "item_table",
+    "user_table": "embedding_user.weight",
+    "item_table": "embedding_item.weight",
     **{
-        f"{theirs}.{kind}": f"{ours}.{kind}"
+        f"{ours}.{kind}": f"{theirs}.{kind}"
         for theirs, ours in (
             ("v_dense", "towers.0.first"),
             ("t_dense", "towers.1.first"),
@@ -25,14 +25,6 @@ NAMES = {
         for kind in ("weight", "bias")
     },
 }
-
-
-def _ours(theirs: Tensors) -> Tensors:
-    return {ours: theirs[name] for name, ours in NAMES.items()}
-
-
-def _theirs(ours: Tensors) -> Tensors:
-    return {name: ours[own] for name, own in NAMES.items()}
 
 
 def _scores(model, case: Case) -> Tensor:
@@ -68,8 +60,7 @@ COMPARISON = Comparison(
     theirs="SLMRec",
     ours="slmrec",
     cases=(_case(0.2, 0.1), _case(1.0, 0.5), _case(0.5, 1.0, layers=2), _case(0.2, 0.1, graph="gcmc")),
-    ours_from=_ours,
-    theirs_from=_theirs,
+    **renamed(NAMES),
     score_theirs=_scores,
 )
 

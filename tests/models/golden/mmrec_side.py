@@ -14,14 +14,13 @@ A comparison is a file ``make_<model>.py`` of this folder::
         theirs="VBPR",
         ours="vbpr",
         cases=(Case(theirs={"embedding_size": 8, "reg_weight": 0.1}, ours={"embedding_size": 8, "reg_weight": 0.1}),),
-        ours_from=lambda theirs: {"user_table": theirs["u_embedding"]},
-        theirs_from=lambda ours: {"u_embedding": ours["user_table"]},
+        **renamed({"user_table": "u_embedding"}),
     )
 
     if __name__ == "__main__":
         COMPARISON.main()
 
-and a test, ``COMPARISON.check(number)`` for each case.
+whose cases ``test_golden.py`` checks.
 """
 
 from __future__ import annotations
@@ -246,6 +245,31 @@ class Comparison:
                     everyone = [torch.arange(dataset.num_users)]
                     scores = self.score_theirs(model, case) if self.score_theirs else model.full_sort_predict(everyone)
         return Result(loss.detach(), gradients, scores, shapes)
+
+
+def renamed(names: Mapping[str, str | tuple[str, str]]) -> dict[str, Callable[[Tensors], Tensors]]:
+    """``ours_from`` and ``theirs_from`` where the tensors are the same under other names.
+
+    Args:
+        names: ours -> MMRec's, or a pair of MMRec's that ours has below each other: users first.
+    """
+
+    def ours_from(theirs: Tensors) -> Tensors:
+        return {
+            own: torch.cat([theirs[part] for part in name]) if isinstance(name, tuple) else theirs[name]
+            for own, name in names.items()
+        }
+
+    def theirs_from(ours: Tensors) -> Tensors:
+        values = {}
+        for own, name in names.items():
+            if isinstance(name, tuple):
+                values.update(zip(name, ours[own].tensor_split([Case.num_users])))
+            else:
+                values[name] = ours[own]
+        return values
+
+    return {"ours_from": ours_from, "theirs_from": theirs_from}
 
 
 def _fill_ours(model: Model, values: Tensors) -> None:
