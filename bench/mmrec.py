@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from typing import Any
 import torch
 
 from .mmrec_repairs import importable, write_user_graph
+from .timing import most_memory
 
 
 class Training:
@@ -91,7 +91,7 @@ def main() -> None:
         for line in sys.stdin:
             word, *number = line.split()
             if word == "memory":
-                _answer(answers, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+                _answer(answers, most_memory())
                 continue
             run = training.step if word == "step" else training.evaluate
             _answer(answers, [_milliseconds(run) for _ in range(int(number[0]) if number else 1)])

@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -33,6 +32,8 @@ from mde_fast.report.honesty import is_stand_in, remark
 from mde_fast.runs.assemble import make_dataset, make_device, make_model
 from mde_fast.runs.presets import find_preset
 from mde_fast.training.trainer import Trainer
+
+from .timing import most_memory
 
 MMREC = ("LightGCN", "VBPR", "MMGCN", "GRCN", "DualGNN", "SLMRec", "BM3", "FREEDOM", "DRAGON")
 THEIRS = {name.lower(): name for name in MMREC}
@@ -199,8 +200,7 @@ def main() -> None:
     if given.one:
         folder = os.environ.get("BENCH_DATA")
         result = measure(given.models, given, Path(folder) if folder else None)
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps(result | {"memory": {"ours": own, **result.get("memory", {})}}))
+        print(json.dumps(result | {"memory": {"ours": most_memory(), **result.get("memory", {})}}))
         return
     dataset = make_dataset(make_config({"dataset": given.dataset, "data_dir": given.data_dir}))
     print(*dataset.statistics(), sep="\n")
@@ -208,6 +208,10 @@ def main() -> None:
         print(remark(dataset.data))
     print(f"{_processor()}, {given.threads} threads, torch {torch.__version__}, mde_fast {__version__}")
     print("ms of a step and of an evaluation, median (quartiles), in turns; MiB that a process held at most")
+    if given.mmrec:
+        print(
+            "MMRec ranks MMGCN, GRCN, DualGNN, DRAGON and SLMRec from what their last training step left; here it is anew"
+        )
     print("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS))
     results = []
     with tempfile.TemporaryDirectory() as folder:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .selection import Selection
+from .unwrap import unwrapped
 
 _GET_T, _GET_MT = (vars(torch._C.TensorBase)[name].__get__ for name in ("T", "mT"))
 _TRANSPOSES = frozenset((torch.t, torch.Tensor.t, _GET_T, _GET_MT))
@@ -56,8 +57,8 @@ class Indices(torch.Tensor):
     @classmethod
     def __torch_function__(cls, function, types, arguments=(), keywords=None):
         wrappers: dict[int, Indices] = {}
-        plain_arguments = _plain(arguments, wrappers)
-        result = function(*plain_arguments, **_plain(keywords or {}, wrappers))
+        plain_arguments = unwrapped(arguments, Indices, wrappers)
+        result = function(*plain_arguments, **unwrapped(keywords or {}, Indices, wrappers))
         if not isinstance(result, Tensor):
             return result
         if id(result) in wrappers:
@@ -70,7 +71,7 @@ class Indices(torch.Tensor):
     @classmethod
     def __torch_dispatch__(cls, function, types, arguments=(), keywords=None):
         wrappers: dict[int, Indices] = {}
-        result = function(*_plain(arguments, wrappers), **_plain(keywords or {}, wrappers))
+        result = function(*unwrapped(arguments, Indices, wrappers), **unwrapped(keywords or {}, Indices, wrappers))
         if isinstance(result, Tensor) and id(result) in wrappers:
             return wrappers[id(result)]
         if function is not _MAKES or not isinstance(arguments[3], Indices) or not _is_plain(arguments[4]):
@@ -128,15 +129,3 @@ def _is(value, whole: slice) -> bool:
 
 def _is_plain(value) -> bool:
     return type(value) in (Tensor, torch.nn.Parameter)
-
-
-def _plain(value: Any, wrappers: dict[int, Indices]) -> Any:
-    if isinstance(value, Indices):
-        wrappers[id(value.plain)] = value
-        return value.plain
-    if isinstance(value, (list, tuple)) and not isinstance(value, torch.Size):
-        items = [_plain(item, wrappers) for item in value]
-        return items if isinstance(value, list) else tuple(items)
-    if isinstance(value, dict):
-        return {key: _plain(item, wrappers) for key, item in value.items()}
-    return value

@@ -11,6 +11,7 @@ from .graphs import MatrixGraphs
 from .indices import Indices
 from .record import Record
 from .selection import Selection
+from .unwrap import unwrapped
 
 _MADE = "made from "  # before the name of a matrix: those that a model makes of its edges
 LAYOUTS = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc)
@@ -101,8 +102,8 @@ class SparseMatrix(torch.Tensor):
         else:
             reason = None
         wrappers: dict[int, SparseMatrix] = {}
-        plain_arguments = _plain(arguments, wrappers)
-        result = function(*plain_arguments, **_plain(keywords, wrappers))
+        plain_arguments = unwrapped(arguments, SparseMatrix, wrappers)
+        result = function(*plain_arguments, **unwrapped(keywords, SparseMatrix, wrappers))
         owner = next(iter(wrappers.values()))
         name = getattr(function, "__name__", str(function))
         if isinstance(result, Tensor) and id(result) in wrappers:
@@ -128,19 +129,6 @@ class SparseMatrix(torch.Tensor):
 
     def __reduce_ex__(self, protocol):
         return self.plain.__reduce_ex__(protocol)
-
-
-def _plain(value, wrappers: dict[int, SparseMatrix]):
-    """``value`` with plain matrices in place of accelerated ones, which are noted in ``wrappers`` by the plain's id."""
-    if isinstance(value, SparseMatrix):
-        wrappers[id(value.plain)] = value
-        return value.plain
-    if isinstance(value, (list, tuple)) and not isinstance(value, torch.Size):
-        items = [_plain(item, wrappers) for item in value]
-        return items if isinstance(value, list) else tuple(items)
-    if isinstance(value, dict):
-        return {key: _plain(item, wrappers) for key, item in value.items()}
-    return value
 
 
 def _derived(owner: SparseMatrix, function, name: str, arguments, keywords, result: Tensor) -> SparseMatrix | None:

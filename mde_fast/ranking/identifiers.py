@@ -57,7 +57,7 @@ class Identifiers:
         text = str(external)
         guess = ""
         # A number that looks like another one is not what was meant.
-        if not _is_number(text) and len(self._rows) < TOO_MANY_TO_COMPARE:
+        if any(letter.isalpha() for letter in text) and text.lower() != "nan" and len(self._rows) < TOO_MANY_TO_COMPARE:
             near = difflib.get_close_matches(text, self._rows, n=1)
             guess = f"; did you mean {near[0]}?" if near else ""
         return InputError(f"{self.kind} {text}: not in the data that this model was trained on{guess}")
@@ -70,11 +70,3 @@ def _plain(external: Any) -> Any:
     if isinstance(external, bytes):
         return external.decode("utf-8", errors="replace")
     return external
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import scipy.sparse
 import torch
 from tiny import tiny_dataset
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 WIDTH = 6
+TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-9}  # Adam magnifies roundings of gradients near 0
 
 
 def dataset():
@@ -211,3 +213,12 @@ def train(model: nn.Module, data, *, epochs: int = 2, steps: int = 3, seed: int 
             losses.append(loss.item())
             gradients.append({name: parameter.grad.clone() for name, parameter in model.named_parameters()})
     return {"losses": losses, "gradients": gradients}
+
+
+def assert_same_training(actual: dict, expected: dict, dtype: torch.dtype) -> None:
+    """Losses and gradients of two trainings, as :func:`train` returns them."""
+    assert actual["losses"] == pytest.approx(expected["losses"], rel=TOLERANCE[dtype])
+    for ours, theirs in zip(actual["gradients"], expected["gradients"]):
+        for parameter, gradient in theirs.items():
+            error = (ours[parameter] - gradient).norm() / gradient.norm()
+            assert error < TOLERANCE[dtype], f"{parameter}: {error:.1e}"
