@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 
@@ -119,9 +118,3 @@ def copy_ceiling(device: torch.device, num_bytes: int = 2**28) -> float:
     target = torch.empty_like(source)
     timing = interleave({"copy": lambda: target.copy_(source)}, device, seconds=0.5)
     return 2 * num_bytes / timing["copy"].median / 1e6
-
-
-def most_memory() -> float:
-    """MiB that this process held at most. (``ru_maxrss`` would begin with what its parent held.)"""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
