@@ -8,8 +8,11 @@ import subprocess
 import pytest
 import torch
 
+import bench.report
 import mde_fast
 from bench.graphs import REAL, real_graph, synthetic_graph
+from mde_fast.report.document import Document
+from mde_fast.report.markdown import to_markdown
 from mde_fast.training.memory import keep_freed_memory
 
 
@@ -22,6 +25,7 @@ def pytest_addoption(parser):
     group.addoption("--width", default="128", help="embedding widths, M * D")
     group.addoption("--seconds", default="2", help="time spent on each comparison")
     group.addoption("--threads", default=None, help="CPU threads; default: all")
+    group.addoption("--mmrec", default=None, metavar="DIR", help="checkout of MMRec, to measure its models beside ours")
     group.addoption("--no-compile", action="store_true", help="leave out torch.compile of the reference")
 
 
@@ -29,7 +33,16 @@ def pytest_configure(config):
     threads = config.getoption("--threads")
     if threads:
         torch.set_num_threads(int(threads))
+    config.stash[bench.report.MODEL_ROWS] = []
     keep_freed_memory()  # as training does; the alternatives gain from it too
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    rows = config.stash[bench.report.MODEL_ROWS]
+    if rows:
+        terminalreporter.section("models")
+        blocks = tuple(bench.report.model_blocks(rows))
+        terminalreporter.write(to_markdown(Document("Training and evaluation", blocks, ())))
 
 
 @pytest.hookimpl(optionalhook=True)

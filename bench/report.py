@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import pytest
 from matplotlib.axes import Axes
 
 from mde_fast.report.document import Block, Bullets, Document, Paragraph, Picture, Section, Table
@@ -15,6 +16,8 @@ from mde_fast.report.honesty import is_stand_in
 from mde_fast.report.markdown import to_markdown
 from mde_fast.report.page import to_html
 from mde_fast.report.style import drawing
+
+MODEL_ROWS = pytest.StashKey[list[dict]]()  # what the models of a run said, for the end of its output
 
 
 def main() -> None:
@@ -67,6 +70,9 @@ def describe(result: dict) -> list[Block]:
     if accelerated:
         title = Paragraph(", batch 2,048, Adam", "training step of other models")
         blocks += [title, _accelerated_table(accelerated)]
+    models = _measured_by(benchmarks, "test_model_of_the_listing")
+    if models:
+        blocks += model_blocks(models)
     others = tuple(_other_lines(benchmarks))
     return [*blocks, Bullets(others)] if others else blocks
 
@@ -153,6 +159,52 @@ def _accelerated_table(rows: list[dict]) -> Table:
         for row in rows
     )
     return Table(("graph", "model", "PyTorch", "accelerated", "factor", "first step"), tuple(lines))
+
+
+def model_blocks(rows: list[dict]) -> Iterator[Block]:
+    """A table of a step and one of an evaluation, a line for each model, and what is in a step."""
+    first = rows[0]
+    head = ("model", "mde_fast, ms", "MMRec's", "ms", "times as fast")
+    place = f" ({first['data']}), batch {first['batch_size']:,}"
+    yield Paragraph(place, f"training step of every model, {first['dataset']}")
+    yield Table((*head, "peak, MiB", "MMRec's peak"), tuple((*_model_line(r, "step_ms"), *_peaks(r)) for r in rows))
+    yield Paragraph(", all metrics", f"evaluation of every model, {first['dataset']}")
+    yield Table(head, tuple(_model_line(row, "evaluation_ms") for row in rows))
+    yield Paragraph(
+        "A step: drawing the negatives, forward, backward and Adam; MMRec's is its loader's and its trainer's. What an "
+        "epoch begins with is in neither. An evaluation: ranking the validation split's users, with the metrics; we "
+        "make the embeddings anew, some of MMRec's models keep those of the last training step. Peak: what a step "
+        "holds above what stood before it. Both sides take turns, each in a process of its own."
+    )
+    repaired = {
+        f"{label}: {', '.join(about['repaired'])}"
+        for row in rows
+        for label, about in row["about"].items()
+        if about.get("repaired")
+    }
+    if repaired:
+        yield Paragraph(
+            "Stops on a CPU, where it assigns to a parameter, which was made a plain tensor, as it is on a GPU: "
+            + "; ".join(sorted(repaired))
+            + "."
+        )
+    if any(about.get("messages", "").startswith("a stand-in") for row in rows for about in row["about"].values()):
+        yield Paragraph("MMRec's messages were passed by a stand-in, as PyTorch Geometric is not installed here.")
+
+
+def _model_line(row: dict, kind: str) -> tuple[str, ...]:
+    timings = dict(row[kind])
+    ours = timings.pop("mde_fast")
+    if not timings:
+        return row["model"], _cell(ours), "not measured", "", ""
+    ((label, theirs),) = timings.items()
+    factor = theirs["median"] / ours["median"]
+    return row["model"], _cell(ours), label.removeprefix("MMRec's "), _cell(theirs), f"{factor:.1f}x"
+
+
+def _peaks(row: dict) -> tuple[str, str]:
+    ours, *theirs = (f"{peak / 2**20:,.0f}" for peak in row["peak_bytes"].values())
+    return ours, theirs[0] if theirs else ""
 
 
 def _other_lines(benchmarks: list[dict]) -> Iterable[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Iterable
 
@@ -11,7 +10,7 @@ import pytest
 import torch
 
 from bench.rivals import compiled_step
-from bench.timing import interleave, synchronise, synchronised
+from bench.timing import interleave, peak_bytes, synchronised
 from mde_fast.data import load_dataset
 from mde_fast.data.dataset import InteractionDataset
 from mde_fast.graphs import GraphCache, GraphStore
@@ -115,20 +114,6 @@ def check_first_losses(steps, variants, exact: Iterable[str]) -> None:
     ours = steps["mde_fast"].parts[0].tolist()
     for name in exact:
         assert steps[name].parts[0].tolist() == pytest.approx(ours, rel=1e-4, abs=1e-6), name
-
-
-def peak_bytes(run, device) -> int:
-    """Most memory that a call holds above what stood before it: activations, gradients, scratch."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        run()
-        synchronise(device)
-        return torch.cuda.max_memory_allocated(device) - before
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        run()
-    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
-    return max(itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())))
 
 
 def test_evaluation(benchmark, dataset, device, seconds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import time
@@ -83,6 +84,20 @@ def interleave(
         low, _, high = statistics.quantiles(values, n=4)
         result[name] = Timing(statistics.median(values), low, high, len(values))
     return result
+
+
+def peak_bytes(run: Callable[[], object], device: torch.device) -> int:
+    """Most memory that a call holds above what stood before it: activations, gradients, scratch."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run()
+        synchronise(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        run()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    return max(itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())))
 
 
 def free_bytes(device: torch.device) -> int:

@@ -75,7 +75,6 @@ def comparison(name: str, *cases: Case) -> Comparison:
         theirs_from=theirs,
         prepare_theirs=prepare_theirs,
         prepare_ours=prepare_ours,
-        as_on_gpu=("result_embed",),
     )
 
 

@@ -31,22 +31,21 @@ import importlib.machinery
 import json
 import sys
 import tempfile
-import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import scipy.sparse
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 FOLDER = Path(__file__).parent
 if str(FOLDER.parents[1]) not in sys.path:
     sys.path.insert(0, str(FOLDER.parents[1]))  # tests, where tiny.py is
 
+from mmrec_code import PLAIN_ON_A_GPU, attribute, importable, make_plain, write_features  # noqa: E402
 from tiny import random_batch, tiny_dataset  # noqa: E402
 
 from mde_fast.data.dataset import InteractionDataset  # noqa: E402
@@ -135,7 +134,6 @@ class Comparison:
         prepare_theirs, prepare_ours: called with (model, case) before the loss: the graph of an epoch, masks of a
             dropout, whatever chance decides and both must have alike. Default: ``begin_epoch`` is not called.
         extra: dotted names of tensors of MMRec's model that are no parameters and yet need values and gradients.
-        as_on_gpu: dotted names of parameters of MMRec's that are plain tensors once ``.to("cuda")`` has copied them.
         score_theirs: (model, case) -> (U, I), where MMRec's own would be of parameters before the last step.
     """
 
@@ -147,7 +145,6 @@ class Comparison:
     prepare_theirs: Callable[[Any, Case], None] | None = None
     prepare_ours: Callable[[Any, Case], None] | None = None
     extra: tuple[str, ...] = ()
-    as_on_gpu: tuple[str, ...] = ()
     score_theirs: Callable[[Any, Case], Tensor] | None = None
 
     @property
@@ -217,16 +214,16 @@ class Comparison:
     def run_theirs(self, case: Case, source: Path) -> Result:
         """MMRec's loss and gradients, from its own code."""
         dataset = case.dataset()
-        with tempfile.TemporaryDirectory() as folder, _importable(source), contextlib.redirect_stdout(sys.stderr):
+        with tempfile.TemporaryDirectory() as folder, importable(source), contextlib.redirect_stdout(sys.stderr):
             torch.manual_seed(0)  # whatever it draws for itself is overwritten below, or up to prepare_theirs
             np.random.seed(0)
-            write_dataset(dataset, Path(folder) / "tiny")
+            write_features(dataset, Path(folder) / "tiny")
             config = Config(case.theirs, data_path=f"{folder}/", dataset="tiny", train_batch_size=case.batch_size)
             kind = getattr(importlib.import_module(f"models.{self.theirs.lower()}"), self.theirs)
             model = kind(config, TrainLoader(dataset))
-            for name in self.as_on_gpu:
-                _make_plain(model, name)
-            tensors = {**dict(model.named_parameters()), **{name: _attribute(model, name) for name in self.extra}}
+            for name in PLAIN_ON_A_GPU.get(self.theirs, ()):
+                make_plain(model, name)
+            tensors = {**dict(model.named_parameters()), **{name: attribute(model, name) for name in self.extra}}
             shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
             with torch.no_grad():
                 for name, values in case.parameters(shapes).items():
@@ -279,19 +276,6 @@ def _fill_ours(model: Model, values: Tensors) -> None:
         for name, parameter in parameters.items():
             assert parameter.shape == values[name].shape, f"{name}: {parameter.shape}, given {values[name].shape}"
             parameter.copy_(values[name])
-
-
-def _attribute(model: Any, dotted: str) -> Any:
-    for name in dotted.split("."):
-        model = getattr(model, name)
-    return model
-
-
-def _make_plain(model: Any, dotted: str) -> None:
-    """Turn a parameter into a tensor that the optimiser does not see and that can be assigned to."""
-    path, _, name = dotted.rpartition(".")
-    owner = _attribute(model, path) if path else model
-    setattr(owner, name, owner._parameters.pop(name).detach().clone())
 
 
 def _norm(tensor: Tensor | None) -> float | None:
@@ -367,139 +351,3 @@ class TrainLoader:
 
     def inter_matrix(self, form: str = "coo", value_field: str | None = None):
         return self.matrix.asformat(form)
-
-
-def write_dataset(dataset: InteractionDataset, folder: Path) -> None:
-    """Features, and users by the number of items in common, equal numbers by ascending user."""
-    folder.mkdir()
-    for name, matrix in dataset.features.items():
-        np.save(folder / f"{name}_feat.npy", matrix)
-    train = dataset.train_matrix.toarray()
-    common = train @ train.T
-    np.fill_diagonal(common, 0)
-    neighbours = {}
-    for user, counts in enumerate(common):
-        nearest = [int(other) for other in np.argsort(-counts, kind="stable") if counts[other] > 0][:200]
-        neighbours[user] = [nearest, [float(counts[other]) for other in nearest]]
-    np.save(folder / "user_graph_dict.npy", np.array(neighbours, dtype=object), allow_pickle=True)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# What MMRec's code needs of libraries as they are now
-
-
-@contextlib.contextmanager
-def _importable(source: Path) -> Iterator[None]:
-    """MMRec's modules can be imported, and old calls of theirs mean what they meant."""
-    folder = source / "src" if (source / "src").is_dir() else source
-    _stand_in("torch_geometric", {})
-    _stand_in("torch_geometric.nn", {})
-    _stand_in("torch_geometric.nn.conv", {"MessagePassing": MessagePassing})
-    functions = {
-        "remove_self_loops": _remove_self_loops,
-        "add_self_loops": _add_self_loops,
-        "degree": _degree,
-        "softmax": _segment_softmax,
-        "dropout_adj": _dropout_adj,
-    }
-    _stand_in("torch_geometric.utils", functions)
-    _stand_in("torch_geometric.nn.inits", {"uniform": lambda size, tensor: tensor.data.uniform_(-1, 1)})
-    _stand_in("torch_scatter", {"scatter": None, "scatter_add": None})
-    _stand_in("sklearn", {})
-    _stand_in("sklearn.cluster", {"KMeans": None})
-    repairs = [
-        mock.patch.object(torch.sparse, "FloatTensor", _sparse_tensor),
-        mock.patch.object(torch.Tensor, "cuda", lambda tensor, *_: tensor),
-        mock.patch.object(scipy.sparse.dok_matrix, "_update", _dok_update, create=True),
-        mock.patch.object(sys, "path", [str(folder), *sys.path]),
-    ]
-    with contextlib.ExitStack() as stack:
-        for repair in repairs:
-            stack.enter_context(repair)
-        yield
-
-
-def _stand_in(name: str, entries: Mapping[str, Any]) -> None:
-    """A module of that name, unless there is one."""
-    with contextlib.suppress(ImportError):
-        importlib.import_module(name)
-        return
-    module = types.ModuleType(name)
-    module.__spec__ = importlib.machinery.ModuleSpec(name, None)  # torch looks for it in whatever is imported
-    vars(module).update(entries)
-    sys.modules[name] = module
-    parent, _, child = name.rpartition(".")
-    if parent:
-        setattr(sys.modules[parent], child, module)
-
-
-def _sparse_tensor(indices: Tensor, values: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Whole numbers too, which ``torch.sparse.FloatTensor`` took once."""
-    return torch.sparse_coo_tensor(indices, values, size, check_invariants=False)
-
-
-def _dok_update(matrix, entries: Mapping[tuple[int, int], float]) -> None:
-    for place, value in entries.items():
-        matrix[place] = value
-
-
-class MessagePassing(nn.Module):
-    """As in PyTorch Geometric, as far as MMRec uses it: ``edge_index`` is (source, target), ``x_j`` the source's."""
-
-    def __init__(self, aggr: str = "add", **_: Any):
-        super().__init__()
-        self.aggr = aggr
-
-    def propagate(self, edge_index: Tensor, size: tuple[int, int] | None = None, **inputs: Any) -> Tensor:
-        source, target = edge_index
-        x = inputs["x"]
-        count = x.shape[0]
-        known = {
-            **inputs,
-            "x_j": x[source],
-            "x_i": x[target],
-            "edge_index": edge_index,
-            "edge_index_i": target,
-            "edge_index_j": source,
-            "size": size or (count, count),
-            "size_i": count,
-            "size_j": count,
-        }
-        wanted = self.message.__code__.co_varnames[1 : self.message.__code__.co_argcount]
-        messages = self.message(**{name: known[name] for name in wanted})
-        total = messages.new_zeros(count, *messages.shape[1:]).index_add(0, target, messages)
-        if self.aggr == "mean":
-            total = total / _degree(target, count, total.dtype).clamp_min(1)[:, None]
-        return self.update(total)
-
-    def message(self, x_j: Tensor) -> Tensor:
-        return x_j
-
-    def update(self, aggr_out: Tensor) -> Tensor:
-        return aggr_out
-
-
-def _remove_self_loops(edge_index: Tensor, edge_attr: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-    kept = edge_index[0] != edge_index[1]
-    return edge_index[:, kept], None if edge_attr is None else edge_attr[kept]
-
-
-def _add_self_loops(edge_index: Tensor, num_nodes: int) -> tuple[Tensor, None]:
-    loops = torch.arange(num_nodes).expand(2, -1)
-    return torch.cat([edge_index, loops], dim=1), None
-
-
-def _dropout_adj(edge_index: Tensor, p: float) -> tuple[Tensor, None]:
-    assert p == 0, "edges are dropped by chance: patch this to drop the same on both sides"
-    return edge_index, None
-
-
-def _degree(index: Tensor, num_nodes: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.bincount(index, minlength=num_nodes).to(dtype)
-
-
-def _segment_softmax(values: Tensor, index: Tensor, num_nodes: int) -> Tensor:
-    """Over the values that have the same index."""
-    largest = values.new_full((num_nodes,), -torch.inf).scatter_reduce(0, index, values.detach(), "amax")
-    exponent = (values - largest[index]).exp()
-    return exponent / (exponent.new_zeros(num_nodes).index_add(0, index, exponent)[index] + 1e-16)
