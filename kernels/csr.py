@@ -128,7 +128,7 @@ class CSRGraph:
         index = torch.int32 if rows.numel() < 2**31 and max(shape) < 2**31 else torch.int64
         rowptr = torch.zeros(shape[0] + 1, dtype=index, device=rows.device)
         torch.cumsum(torch.bincount(rows, minlength=shape[0]), 0, out=rowptr[1:])
-        return cls(rowptr, columns.to(index), tuple(shape), values, constant, symmetric, checked=True)
+        return cls(rowptr, columns.to(index), (shape[0], shape[1]), values, constant, symmetric, checked=True)
 
     @classmethod
     def from_scipy(cls, matrix, *, constant: float | None = None, symmetric: bool = False) -> CSRGraph:

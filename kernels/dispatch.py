@@ -26,7 +26,7 @@ _announced: set[tuple[str, str]] = set()
 _triton_installed = importlib.util.find_spec("triton") is not None
 _profiling = os.environ.get("MDE_FAST_NVTX") == "1"
 if _profiling:
-    import nvtx
+    import nvtx  # pyright: ignore[reportMissingImports] - of the extra "bench"
 
 
 def implementation(device: torch.device) -> str:
@@ -115,10 +115,11 @@ class Primitive:
         device = next(argument.device for argument in arguments if isinstance(argument, Tensor))
         if implementation(device) != "triton":
             return self._cpu(*arguments)
-        if self._launcher is None:
+        launch = self._launcher
+        if launch is None:
             kernels = importlib.import_module(".triton_kernels", self._cpu.__module__.rpartition(".")[0])
-            self._launcher = getattr(kernels, f"{self.name}_triton")
+            launch = self._launcher = getattr(kernels, f"{self.name}_triton")
         if device.type == "cuda" and device.index != torch.cuda.current_device():
             with torch.cuda.device(device):  # Triton launches on the current device
-                return self._launcher(*arguments)
-        return self._launcher(*arguments)
+                return launch(*arguments)
+        return launch(*arguments)

@@ -109,11 +109,10 @@ def bpr_backward_cpu(
     if user_table is not None:
         scale = grad_regulariser.to(user.dtype) * (2 / max(users.shape[0] * user_table.shape[2], 1))
         grad_user_table = _scatter(_gather(user_table, users).mul_(scale), users, user_table)
-    gradients = (
+    return (
         _scatter(grad_user, users, h_users),
         _scatter(torch.cat(grad_items), items, h_items),
-        grad_user_logits,
-        grad_item_logits,
-        grad_user_table,
+        h_users.new_empty(0) if grad_user_logits is None else grad_user_logits,
+        h_users.new_empty(0) if grad_item_logits is None else grad_item_logits,
+        h_users.new_empty(0) if grad_user_table is None else grad_user_table,
     )
-    return tuple(h_users.new_empty(0) if gradient is None else gradient for gradient in gradients)

@@ -22,7 +22,10 @@ def _backward_fake(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     given = Operands(*operands)
     tables = given.h_users, given.h_items, given.user_logits, given.item_logits, given.user_table
-    return tuple(given.h_users.new_empty(0) if table is None else table.new_empty(table.shape) for table in tables)
+    user, item, user_logits, item_logits, user_table = (
+        given.h_users.new_empty(0) if table is None else table.new_empty(table.shape) for table in tables
+    )
+    return user, item, user_logits, item_logits, user_table
 
 
 _ARGUMENTS = (

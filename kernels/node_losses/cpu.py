@@ -82,6 +82,7 @@ def node_losses_backward_cpu(
                 grad_w -= torch.where(norm > 0, grad_mda * w_dif * distance.square() / norm, 0.0)
                 slope = -grad_mda * w_dif.square() / norm
             # Where two rows coincide the norm has no slope; its subgradient 0 is taken, as PyTorch does.
+            assert slopes is not None
             slopes[pair] = torch.where(distance > 0, slope, 0.0).nan_to_num(0.0)
         if needs_cosines(mda, msa):
             cosine = cosines[:, pair]
@@ -92,6 +93,7 @@ def node_losses_backward_cpu(
             if msa == "cosine":
                 grad_w -= grad_msa / count * (1 - cosine)
                 slope -= grad_msa / count * (1 - w_dif)
+            assert coefficients is not None
             cross = slope / (norms[:, p] * norms[:, q])
             coefficients[p, q] += cross
             coefficients[q, p] += cross

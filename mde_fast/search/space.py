@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from optuna import Trial
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ..errors import InputError
 from ..models import find_model
@@ -21,7 +21,8 @@ from ..runs.config import Config, resolve_key, schema
 # Data, evaluation, seed and length of training decide what a metric means, not how good the model is.
 OF_TRAINING = ("learning_rate", "train_batch_size")
 
-Space = dict[str, BaseDistribution]
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
+Space = dict[str, Distribution]
 
 
 def searchable(model: str) -> dict[str, Option]:
@@ -42,6 +43,7 @@ def default_space(model: str, given: Container[str] = (), grids: Mapping[str, tu
         InputError: there is nothing to search, or a grid of an option that cannot be searched.
     """
     entries = searchable(model)
+    space: Space
     if grids:
         for name in grids:
             _require_searchable(name, entries, "--config")
@@ -101,15 +103,17 @@ def _require_searchable(name: str, entries: Container[str], origin: str | Path) 
         raise InputError(f"{origin}: {name} cannot be searched; give it as --{name.replace('_', '-')} instead")
 
 
-def _distribution(option: Option) -> BaseDistribution:
+def _distribution(option: Option) -> Distribution:
     """What a search tries of an option when not told otherwise."""
     if isinstance(option.search, Range):
         low, high, log = option.search.low, option.search.high, option.search.log
-        return IntDistribution(low, high, log=log) if option.type is int else FloatDistribution(low, high, log=log)
-    return CategoricalDistribution([_as_choice(value) for value in option.search])
+        if option.type is int:
+            return IntDistribution(int(low), int(high), log=log)
+        return FloatDistribution(low, high, log=log)
+    return CategoricalDistribution([_as_choice(value) for value in option.search or ()])
 
 
-def _range(path: str | Path, option: Option, entry: dict[str, Any]) -> BaseDistribution:
+def _range(path: str | Path, option: Option, entry: dict[str, Any]) -> Distribution:
     name, kind = option.name, option.type
     if kind not in (int, float):
         raise InputError(f"{path}: {name}: a range is for numbers; give a list of values")
@@ -161,7 +165,7 @@ def to_options(parameters: dict[str, Any], model: str) -> dict[str, Any]:
 def suggest(trial: Trial, space: Space) -> None:
     """Give a trial its parameters: those it was enqueued with, and proposals for the others."""
     for name, values in space.items():
-        if _is_list(values):
+        if isinstance(values, CategoricalDistribution):
             trial.suggest_categorical(name, values.choices)
         elif isinstance(values, IntDistribution):
             trial.suggest_int(name, values.low, values.high, log=values.log)
@@ -180,7 +184,7 @@ def check_point(point: dict[str, Any], space: Space, model: str) -> None:
         if name not in space:
             raise InputError(f"{origin}: {name} is not searched; choose from {', '.join(space)}")
         values = space[name]
-        if _is_list(values):
+        if isinstance(values, CategoricalDistribution):
             if value not in values.choices:
                 raise InputError(f"{origin}: {name}: {value} is not one of {describe(values)}")
         elif _value(origin, schema(model)[name], value) <= 0 and values.log:
@@ -192,7 +196,11 @@ def point_of(config: Config, space: Space) -> dict[str, Any]:
     point, of_run = {}, config.values()
     for name, values in space.items():
         value = _as_choice(of_run[name])
-        inside = value in values.choices if _is_list(values) else values.low <= value <= values.high
+        inside = (
+            value in values.choices
+            if isinstance(values, CategoricalDistribution)
+            else values.low <= value <= values.high
+        )
         if inside:
             point[name] = value
     return point
@@ -202,19 +210,15 @@ def to_file(space: Space) -> str:
     """A space as the YAML file that :func:`read_space` reads."""
     content: dict[str, Any] = {}
     for name, values in space.items():
-        if _is_list(values):
+        if isinstance(values, CategoricalDistribution):
             content[name] = list(values.choices)
         else:
             content[name] = {"low": values.low, "high": values.high, **({"log": True} if values.log else {})}
     return to_yaml(content)
 
 
-def describe(values: BaseDistribution) -> str:
+def describe(values: Distribution) -> str:
     """``0.001 to 0.1 (log)``, or ``mean, sum``."""
-    if _is_list(values):
+    if isinstance(values, CategoricalDistribution):
         return ", ".join(map(str, values.choices))
     return f"{values.low} to {values.high}" + (" (log)" if values.log else "")
-
-
-def _is_list(values: BaseDistribution) -> bool:
-    return isinstance(values, CategoricalDistribution)

@@ -25,6 +25,7 @@ from typing import Any, TextIO
 import numpy as np
 import optuna
 import sqlalchemy
+import sqlalchemy.exc
 from optuna.trial import FrozenTrial, TrialState
 
 from ..errors import InputError
@@ -192,7 +193,7 @@ class Study:
     def best(self) -> FrozenTrial | None:
         """The trial with the highest value among those that were trained to their end, the earliest of equals."""
         complete = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
-        return max(complete, key=lambda trial: trial.value, default=None)
+        return max(complete, key=_value, default=None)
 
     def collect_abandoned(self) -> None:
         """Put back in line the trials whose processes are gone."""
@@ -236,6 +237,12 @@ class Study:
                 f"{self.folder}: its study.db cannot be used ({reason}); free space, bring back the file, "
                 "or name another --output"
             ) from None
+
+
+def _value(trial: FrozenTrial) -> float:
+    """Of a complete trial, which has one."""
+    assert trial.value is not None
+    return trial.value
 
 
 def _was_cut_off(trial: FrozenTrial) -> bool:
