@@ -58,7 +58,7 @@ def test_model_of_the_listing(benchmark, request, mmrec_data, device, seconds, n
     with ExitStack() as stack:
         ours = Worker("bench.our_model", {**settings, "device": str(device), "threads": threads})
         sides = {"mde_fast": stack.enter_context(ours)}
-        if mmrec_data is not None:
+        if mmrec_data is not None and name in RIVALS:
             theirs, options = RIVALS[name]
             settings = {"source": str(Path(option("--mmrec")).resolve()), "folder": str(mmrec_data), "name": theirs}
             settings |= {"options": {"learning_rate": 1e-3, **options}, "threads": threads}

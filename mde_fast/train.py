@@ -5,7 +5,7 @@ from __future__ import annotations
 from .commands import chosen_model, collect_options, make_parser, parse, resolve, run_command
 from .errors import InputError
 from .runs.life import resume_run, start_run
-from .runs.presets import NONE, for_large_data
+from .runs.presets import for_large_data
 from .runs.run import RunFolder
 
 EPILOG = """examples:
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
         result = resume_run(parsed.resume, given.options)
     else:
         preset, config = resolve(given, parsed.preset)
-        large = None if parsed.preset == NONE else for_large_data(preset, given.options)
+        large = for_large_data(preset, given.options) if parsed.preset is None else None
         result = start_run(config, parsed.output, notes=(preset.describe(given.options),), large=large)
     return 130 if result["status"] == "interrupted" else 0
 

@@ -31,12 +31,12 @@ _EQUAL = frozenset(("coalesce", "detach", "to_sparse", "to_sparse_coo", "to_spar
 _CONVERTED = frozenset(
     ("to", "cpu", "cuda", "clone", "float", "double", "half", "bfloat16", "type", "type_as", "pin_memory", "contiguous")
 )
-# Names that only look at the matrix; they are not counted as left to PyTorch.
 _SCALINGS = frozenset(
     (torch.mul, torch.Tensor.mul, torch.Tensor.__mul__, torch.Tensor.__rmul__)
     + (torch.div, torch.Tensor.div, torch.Tensor.__truediv__)
 )
 _INDICES = frozenset((torch.Tensor._indices, torch.Tensor.indices))
+# Names that only look at the matrix; they are not counted as left to PyTorch.
 _LOOKS = frozenset(
     ("__get__", "__set__", "size", "dim", "numel", "is_coalesced", "indices", "values", "_indices", "_values", "_nnz")
     + ("crow_indices", "col_indices", "ccol_indices", "row_indices", "sparse_dim", "dense_dim", "requires_grad_")

@@ -25,8 +25,8 @@ def keep_freed_memory() -> bool:
     A step frees and allocates the same tensors again and again. By default each of more than some megabytes is mapped
     anew every time, and touching its pages costs as much as the arithmetic done in it. The setting holds for the whole
     process, for blocks of every size in its main thread and of up to 32 MiB in others; :func:`release_freed_memory`
-    gives back what is free. At 250,000 nodes a step takes 10,000 page faults instead of 500,000, and the process holds
-    a quarter more at its peak. Other C libraries have no such setting and are left alone.
+    gives back what is free. Until then the process may hold more than without it. Other C libraries have no such
+    setting and are left alone.
 
     Returns:
         Whether it was set.

@@ -261,6 +261,8 @@ def test_they_are_in_what_is_installed(tmp_path):
         (["--train-batch-size=32"], {}, False),
         (["--learning-rate=0.5"], {}, False),
         (["--preset=none"], {}, False),
+        (["--preset=NONE"], {}, False),
+        (["--preset=default"], {"default": {"n_layers": 1, "found": "-"}}, False),
         (["--preset=large"], {}, True),
     ],
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,16 +95,15 @@ def find_preset(dataset: str, preset: str | None = None, *, model: str = DEFAULT
 
 
 def for_large_data(preset: Preset, given: Container[str]) -> Preset | None:
-    """What is laid over a preset where training has more than MANY interactions; None where nothing is.
+    """What is laid over a preset that nobody named where training has more than MANY interactions; None for nothing.
 
-    Options found for a dataset by its name, or named by a file, stay as they are, and so do those that were ``given``.
+    Options found for a dataset by its name stay as they are. So do all of these where one of them was ``given``: they
+    belong together, as a batch and its learning rate do.
     """
     if preset.name not in (GENERAL, NONE) or LARGE not in _sections(preset.model):
         return None
     large = find_preset("", LARGE, model=preset.model)
-    options = {name: value for name, value in large.options.items() if name not in given}
-    # Options that belong together, such as a batch and its learning rate, are not taken apart.
-    return replace(large, options=options) if options == large.options else None
+    return None if any(name in given for name in large.options) else large
 
 
 def _of_file(path: str, model: str) -> Preset:
