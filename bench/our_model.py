@@ -6,14 +6,13 @@ from typing import Any
 
 import torch
 
+from bench.steps import make_step
 from bench.timing import peak_bytes, synchronise
 from bench.worker import serve
-from mde_fast.kernels import NegativeTable, random_bits
 from mde_fast.ranking.evaluator import Evaluator
-from mde_fast.runs.assemble import make_dataset, make_model
+from mde_fast.runs.assemble import make_dataset
 from mde_fast.runs.config import make_config
 from mde_fast.training.memory import keep_freed_memory
-from mde_fast.training.step import CapturedStep, TrainingStep
 
 
 class OurModel:
@@ -27,21 +26,7 @@ class OurModel:
         chosen = {name: settings[name] for name in ("model", "dataset", "data_dir")}
         config = make_config({**chosen, "cache_dir": "none"})
         dataset = make_dataset(config)
-        model = make_model(config, dataset, self.device)
-        captured = self.device.type == "cuda"
-        optimizer = torch.optim.Adam(
-            model.parameters(), lr=config.training.learning_rate, fused=True, capturable=captured
-        )
-        generator = torch.Generator(self.device).manual_seed(0)
-        model.begin_epoch(generator)
-        order = torch.randperm(len(dataset.train), generator=generator, device=self.device)
-        users, items = (
-            torch.from_numpy(column).to(self.device)[order] for column in (dataset.train.users, dataset.train.items)
-        )
-        negatives = NegativeTable.build(users, items, dataset.num_users, dataset.num_items)
-        make_step = CapturedStep if captured else TrainingStep
-        self.training = make_step(model, optimizer, negatives, len(users), config.training.train_batch_size)
-        self.training.begin_epoch(users, items, random_bits(users, generator))
+        self.training = make_step(config, dataset, self.device, captured=self.device.type == "cuda")
         self.evaluator = Evaluator(dataset, config.evaluation.cutoffs, self.device)
         self.full_steps, self.done = max(self.training.steps - 1, 1), 0
         self.about = {"data": dataset.data, "batch_size": config.training.train_batch_size}

@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from bench.rivals import compiled_step
+from bench.steps import make_step
 from bench.timing import interleave, peak_bytes, synchronised
 from mde_fast.data import load_dataset
 from mde_fast.data.dataset import InteractionDataset
 from mde_fast.graphs import GraphCache, GraphStore
-from mde_fast.kernels import NegativeTable, random_bits, sample_negatives
+from mde_fast.kernels import NegativeTable, sample_negatives
 from mde_fast.ranking.evaluator import Evaluator
-from mde_fast.runs.assemble import make_model
 from mde_fast.runs.config import make_config
-from mde_fast.training.step import CapturedStep, TrainingStep
+from mde_fast.training.step import TrainingStep
 
 NAMES = ("baby", "clothing")
 
@@ -30,19 +30,8 @@ def dataset(request) -> InteractionDataset:
     return load_dataset(request.param, data_dir=request.config.getoption("--data-dir"))
 
 
-def make_step(dataset, device, *, precision="fp32", captured=False):
-    config = make_config({"dataset": dataset.name, "precision": precision})
-    model = make_model(config, dataset, device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.training.learning_rate, fused=True, capturable=captured)
-    users, items = (torch.from_numpy(column).to(device) for column in (dataset.train.users, dataset.train.items))
-    order = torch.randperm(len(users), generator=torch.Generator().manual_seed(0)).to(device)
-    users, items = users[order], items[order]
-    table = NegativeTable.build(users, items, dataset.num_users, dataset.num_items)
-    step = (CapturedStep if captured else TrainingStep)(
-        model, optimizer, table, len(users), config.training.train_batch_size
-    )
-    step.begin_epoch(users, items, random_bits(users))
-    return step
+def mde_step(dataset, device, *, precision="fp32", captured=False) -> TrainingStep:
+    return make_step(make_config({"dataset": dataset.name, "precision": precision}), dataset, device, captured=captured)
 
 
 def tower_only(step):
@@ -69,18 +58,18 @@ def reference_step(step: TrainingStep):
 
 def test_step(benchmark, dataset, device, seconds, compiled):
     """A training step in each precision, the towers alone, and the reference operators, eager and compiled."""
-    steps = {"mde_fast": make_step(dataset, device), "mde_fast bf16": make_step(dataset, device, precision="bf16")}
+    steps = {"mde_fast": mde_step(dataset, device), "mde_fast bf16": mde_step(dataset, device, precision="bf16")}
     fp32, bf16 = steps
     if device.type == "cuda":
         for name, precision in ((fp32, "fp32"), (bf16, "bf16"), ("mde_fast tf32", "tf32")):
-            steps[f"{name}, CUDA graph"] = make_step(dataset, device, precision=precision, captured=True)
+            steps[f"{name}, CUDA graph"] = mde_step(dataset, device, precision=precision, captured=True)
         fp32, bf16 = f"{fp32}, CUDA graph", f"{bf16}, CUDA graph"
     variants = {name: (lambda step=step: step(0)) for name, step in steps.items()}
     rivals = {"reference operators": reference_step}
     if compiled:
         rivals["torch.compile of the reference"] = compiled_step
     for name, rival in rivals.items():
-        steps[name] = make_step(dataset, device)
+        steps[name] = mde_step(dataset, device)
         variants[name] = rival(steps[name])
     check_first_losses(steps, variants, dict.fromkeys(("mde_fast", fp32, *rivals)))
     variants["towers alone"] = tower_only(steps["mde_fast"])

@@ -16,10 +16,10 @@ from .data.reading import first_line
 from .errors import InputError
 from .models import DEFAULT_MODEL, find_model, model_names
 from .options import Option, convert, shown
+from .report.console import through_bars
 from .runs.config import Config, make_config, model_of_file, read_options, resolve_key, schema
 from .runs.presets import Preset, find_preset, preset_names
 from .training.memory import is_out_of_memory, out_of_memory_advice
-from .training.progress import through_bars
 from .training.trainer import TrainingError
 
 logger = logging.getLogger("mde_fast")

@@ -8,9 +8,9 @@ import numpy as np
 
 from ..data.dataset import InteractionDataset
 from ..ranking.evaluator import Evaluator
+from ..report.console import progress_bar
 from ..runs.life import check_same_dataset
 from ..runs.run import RunFolder
-from ..training.progress import progress_bar
 from .plan import PlannedRun
 
 METRICS = ("recall@5", "precision@5", "map@5", "ndcg@5", "recall@20", "ndcg@20")

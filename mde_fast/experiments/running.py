@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError
+from ..report.console import progress_bar
 from ..runs.jobs import Command, Ended, run_side_by_side, threads_each
 from ..runs.life import resume_run, start_run
 from ..runs.run import RunFolder
-from ..training.progress import progress_bar
 from .plan import PlannedRun
 
 logger = logging.getLogger("mde_fast")

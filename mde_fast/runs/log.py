@@ -10,7 +10,7 @@ from logging.handlers import MemoryHandler
 
 from ..errors import InputError
 from ..files import Folder
-from ..training.progress import in_notebook, through_bars
+from ..report.console import in_notebook, through_bars
 
 logger = logging.getLogger("mde_fast")
 

@@ -19,12 +19,12 @@ from ..errors import InputError
 from ..graphs.cache import GraphsInMemory
 from ..options import plain
 from ..ranking.catalogue import feature_hashes
+from ..report.console import progress_bar
 from ..runs.assemble import graph_folder, make_dataset, make_device, make_model, without_slow_precision
 from ..runs.config import Config, with_options
 from ..runs.jobs import Command, Ended, run_side_by_side, threads_each
 from ..runs.life import describe as describe_dataset
 from ..training.memory import is_out_of_memory
-from ..training.progress import progress_bar
 from ..training.trainer import TrainingError, require_negatives
 from .space import Space, describe, point_of, to_options
 from .study import DATASET, FIXED, SPACE, RunningTrial, Study

@@ -1,16 +1,10 @@
-"""Where a training stands, when it is over, how long the rest can take, and how all that is shown."""
+"""Where a training stands, when it is over, and how long the rest can take."""
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 import statistics
-import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
-
-from tqdm import tqdm
 
 from .options import TrainingOptions
 
@@ -60,34 +54,3 @@ def duration(seconds: float) -> str:
     if seconds < 99.5 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-class _ThroughBars(logging.Handler):
-    """Prints above a progress bar instead of through it."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr if record.levelno >= logging.WARNING else sys.stdout)
-
-
-def through_bars() -> logging.Handler:
-    """A handler that prints messages, warnings to stderr and others to stdout, and leaves progress bars whole."""
-    handler = _ThroughBars()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    return handler
-
-
-def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook, whose output is no terminal and is looked at all the same."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return hasattr(shell, "kernel")
-
-
-def progress_bar(iterable: Iterable | None = None, **settings: Any) -> tqdm:
-    """A bar on terminals and in notebooks, none where the output goes to a file."""
-    if not in_notebook():
-        return tqdm(iterable, disable=None, **settings)
-    if importlib.util.find_spec("ipywidgets") is None:
-        return tqdm(iterable, disable=False, **settings)
-    from tqdm.notebook import tqdm as widget
-
-    return widget(iterable, **settings)

@@ -23,8 +23,9 @@ from ..models import Model
 from ..options import described, difference
 from ..ranking.evaluator import Evaluator
 from ..ranking.options import EvaluationOptions
+from ..report.console import progress_bar
 from .options import TrainingOptions
-from .progress import Progress, duration, is_over, progress_bar, time_left
+from .progress import Progress, duration, is_over, time_left
 from .step import CapturedStep, TrainingStep
 
 logger = logging.getLogger("mde_fast")

@@ -11,7 +11,7 @@ import torch
 from small_runs import OPTIONS, assert_same_result
 
 from mde_fast import make_config, start_run
-from mde_fast.training.progress import in_notebook, progress_bar
+from mde_fast.report.console import in_notebook, progress_bar
 
 
 def _options(**changes):
