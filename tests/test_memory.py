@@ -17,14 +17,14 @@ from mde_fast.training.memory import keep_freed_memory
 
 def faults(numbers):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(5):
+    for _ in range(20):
         torch.ones(numbers).sum()
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 assert keep_freed_memory()
 numbers = int(sys.argv[1])
 faults(numbers)  # the first round may still grow the heap
-assert faults(numbers) < numbers * 4 * 5 / 4096 / 10
+assert faults(numbers) < numbers * 4 * 20 / 4096 / 10  # a block may move once
 """
 
 

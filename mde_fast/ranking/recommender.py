@@ -114,7 +114,7 @@ class Recommender:
         items = self._candidates(candidates)
         rows = [self._trained_row(external) for external in externals]
         strangers = [external for external, row in zip(externals, rows) if row is None]
-        if strangers and _choice("unknown", unknown, UNKNOWN) == "refuse":
+        if _choice("unknown", unknown, UNKNOWN) == "refuse" and strangers:
             raise self._refusal(strangers[0])
         ranked: Ranked = [[] for _ in externals]
         known = [place for place, row in enumerate(rows) if row is not None]
@@ -148,7 +148,7 @@ class Recommender:
         externals, k = self.items.listed(items), _whole(k)
         rows = [self.items.row(external) for external in externals]
         strangers = [external for external, row in zip(externals, rows) if row is None]
-        if strangers and _choice("unknown", unknown, ("refuse", "skip")) == "refuse":
+        if _choice("unknown", unknown, ("refuse", "skip")) == "refuse" and strangers:
             raise self.items.unknown(strangers[0])
         chosen = torch.tensor([row for row in rows if row is not None], dtype=torch.int64)
         unit = torch.nn.functional.normalize(self.item_vectors, dim=1)

@@ -160,6 +160,13 @@ def test_choices_that_there_are_not(finished, command, refused, flags, parts):
     refused(command("recommend", finished, "--user", 1, *flags), *parts)
 
 
+@pytest.mark.parametrize("option", ("filter_seen", "candidates", "unknown"))
+def test_choices_that_there_are_not_in_python(finished, option):
+    """Also where nobody is unknown."""
+    recommender = Recommender.load(finished)
+    assert_refused(lambda: recommender.recommend([1], **{option: "some"}), f"{option}: 'some' is not one of")
+
+
 def test_include_seen_is_filter_none(finished, command):
     one, other = (
         command("recommend", finished, "--user", 4, "--k", 100, *flags).out
