@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-# A matrix made within a step needs so many times the edges: its graph serves a few products. On one core of a Xeon,
-# half of the edges dropped, three layers of width 64, a step of PyTorch's took 0.95 times as long as ours with 5,000
-# edges left, 1.04 with 10,000, 1.13 with 15,000, 1.66 with 118,000.
+# A matrix made within a step needs so many times the edges: its graph serves a few products. docs/backend.md has the
+# times from which this follows.
 ONCE = 10
 
 
