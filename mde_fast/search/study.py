@@ -174,12 +174,15 @@ class Study:
 
     def end(self, running: RunningTrial, state: TrialState, reason: str | None = None) -> None:
         """Record how a trial ended: COMPLETE, PRUNED, or FAIL for a reason."""
-        with self._usable():
+        with (
+            self._usable(),
+            self._alone(),
+        ):  # whoever looks for abandoned trials sees both its end and its lock, or neither
             if reason is not None:
                 running.trial.set_user_attr("reason", reason)
             value = running.trial.user_attrs["record"]["value"] if state == TrialState.COMPLETE else None
             self.study.tell(running.trial, value, state)
-        _remove_checkpoints(running.folder)
+            _remove_checkpoints(running.folder)
         self.leave(running)
 
     def leave(self, running: RunningTrial) -> None:

@@ -1,5 +1,7 @@
 """The study: who works on which trial, what is pruned, and what becomes of trials whose process is gone."""
 
+import threading
+
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
@@ -102,6 +104,28 @@ def test_one_that_runs_is_left_alone(study):
     one.leave(running)
     other.collect_abandoned()
     assert [trial.state for trial in other.trials()] == [TrialState.WAITING]
+
+
+def test_one_that_ends_while_others_look_for_those_that_were_left(study, monkeypatch):
+    """It must not be found running, and its lock gone: it would be put back in line, and told twice."""
+    one, other = study(), study()
+    running = one.begin(100)
+    report(one, running, [0.3])
+    ending = threading.Thread(target=one.end, args=(running, TrialState.COMPLETE))
+    get_trials = other.study.get_trials
+
+    def get_trials_and_wait(**arguments):
+        trials = get_trials(**arguments)
+        ending.start()
+        ending.join(0.5)  # time enough to end, if nothing holds it back
+        return trials
+
+    with monkeypatch.context() as patch:
+        patch.setattr(other.study, "get_trials", get_trials_and_wait)
+        other.collect_abandoned()
+    ending.join()
+    (trial,) = other.trials()
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.3)
 
 
 def test_the_preset_is_not_lost_when_its_process_dies(study):
