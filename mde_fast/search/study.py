@@ -174,10 +174,8 @@ class Study:
 
     def end(self, running: RunningTrial, state: TrialState, reason: str | None = None) -> None:
         """Record how a trial ended: COMPLETE, PRUNED, or FAIL for a reason."""
-        with (
-            self._usable(),
-            self._alone(),
-        ):  # whoever looks for abandoned trials sees both its end and its lock, or neither
+        # Alone, so that nobody who looks for abandoned trials finds it running and its lock gone.
+        with self._usable(), self._alone():
             if reason is not None:
                 running.trial.set_user_attr("reason", reason)
             value = running.trial.user_attrs["record"]["value"] if state == TrialState.COMPLETE else None
