@@ -60,6 +60,12 @@ def implementation(device: torch.device) -> str:
     return name
 
 
+def implementation_in_full(device: torch.device) -> str:
+    """The implementation, and where machines differ in it the kind that this one runs: what decides bits."""
+    name = implementation(device)
+    return f"{name}, {native.variant()}" if name == "native" else name
+
+
 def _require(chosen: str, device: torch.device) -> None:
     if chosen not in IMPLEMENTATIONS:
         raise ValueError(f"MDE_FAST_IMPL={chosen}: no such implementation, choose from {', '.join(IMPLEMENTATIONS)}")

@@ -46,7 +46,10 @@ def bpr_backward_native(
         return bpr_backward_cpu(grad_losses, grad_regulariser, slopes, *operands)
     tables = given.h_users, given.h_items, given.user_logits, given.item_logits, given.user_table
     gradients = [None if table is None else table.new_empty(table.shape) for table in tables]
-    incoming = grad_losses.contiguous(), grad_regulariser, slopes.contiguous()
-    call("bpr_backward", *_arguments(given), *incoming, *gradients)
-    h_users, h_items, *optional = (given.h_users.new_empty(0) if grad is None else grad for grad in gradients)
-    return h_users, h_items, *optional
+    call(
+        "bpr_backward", *_arguments(given), grad_losses.contiguous(), grad_regulariser, slopes.contiguous(), *gradients
+    )
+    user, item, user_logits, item_logits, user_table = (
+        given.h_users.new_empty(0) if gradient is None else gradient for gradient in gradients
+    )
+    return user, item, user_logits, item_logits, user_table

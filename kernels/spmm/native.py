@@ -22,8 +22,8 @@ def row_sum_native(
 ) -> Tensor:
     rows, width = rowptr.numel() - 1, x.shape[1]
     out = x.new_empty(rows, width)
-    given = [None if tensor is None else tensor.contiguous() for tensor in (values, scale, x, residual)]
-    values, scale, x, residual = given
+    values, scale, residual = (None if given is None else given.contiguous() for given in (values, scale, residual))
+    x = x.contiguous()
     call(
         "row_sum", ELEMENTS[out.dtype], rowptr.element_size(), rowptr, columns, values, scale, float(constant), x,
         residual, float(out_scale), out, rows, columns.numel(), width,
