@@ -4,6 +4,8 @@
 // kernels/native.py calls them. The library is compiled once for each kind of processor (setup.py).
 #pragma once
 
+#include <omp.h>
+
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -141,6 +143,9 @@ inline typename Exact<T>::type dot(const T* left, const T* right, int64_t width)
   for (; d < width; ++d) sum += widen(left[d]) * widen(right[d]);
   return sum;
 }
+
+// Which of the threads of a parallel loop this is.
+inline int64_t this_thread() { return omp_get_thread_num(); }
 
 // body(part) for each of `parts`, by `threads` threads of the pool that torch's own operators use.
 template <class Body>

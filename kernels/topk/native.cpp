@@ -1,4 +1,5 @@
-// Native mask_seen and select: a row's few scores above a threshold, found from the maxima of groups.
+// Native ranking: scores of a few users at a time stay in a processor's cache between their product and their selection.
+// Of a row's scores only the few that reach a threshold are compared, which the maxima of groups give.
 #include <algorithm>
 #include <functional>
 #include <vector>
@@ -50,7 +51,7 @@ inline int64_t order(double score) {
 
 template <class T>
 struct Room {  // that a thread's rows use in turn
-  std::vector<T> maxima;
+  std::vector<T> maxima, scores;
   std::vector<int64_t> items, orders, places;
 };
 
@@ -112,14 +113,95 @@ void best_of_row(const T* scores, int64_t items, int64_t k, Room<T>& room, T* be
 
 template <class T>
 void select(int64_t threads, const T* scores, int64_t users, int64_t items, int64_t k, T* best, int64_t* ranked) {
+  std::vector<Room<T>> rooms(threads);
   parallel_blocks(threads, users, USERS_PER_BLOCK, [&](int64_t first, int64_t last) {
-    Room<T> room;
     for (int64_t user = first; user < last; ++user)
-      best_of_row(scores + user * items, items, k, room, best + user * k, ranked + user * k);
+      best_of_row(scores + user * items, items, k, rooms[this_thread()], best + user * k, ranked + user * k);
+  });
+}
+
+// Items in panels of two vectors' width, (panels, D, PANEL): a product of a panel reads along it. The last is filled up.
+template <class T>
+constexpr int64_t PANEL = 2 * LANES<T>;
+
+template <class T>
+std::vector<T> packed(int64_t threads, const T* vectors, int64_t items, int64_t width) {
+  const int64_t panels = (items + PANEL<T> - 1) / PANEL<T>;
+  std::vector<T> pack(panels * width * PANEL<T>, T(0));
+  parallel_blocks(threads, items, 256 * PANEL<T>, [&](int64_t first, int64_t last) {
+    for (int64_t item = first; item < last; ++item)
+      for (int64_t d = 0; d < width; ++d)
+        pack[(item / PANEL<T> * width + d) * PANEL<T> + item % PANEL<T>] = vectors[item * width + d];
+  });
+  return pack;
+}
+
+// Inner products of ROWS users and a panel of items, in registers until they are stored.
+template <int ROWS, class T>
+void score_panel(const T* const* users, const T* panel, int64_t width, T* scores, int64_t stride) {
+  Vector<T> left[ROWS] = {}, right[ROWS] = {};
+  for (int64_t d = 0; d < width; ++d) {
+    const auto first = load(panel + d * PANEL<T>), second = load(panel + d * PANEL<T> + LANES<T>);
+#pragma GCC unroll 16
+    for (int row = 0; row < ROWS; ++row) {
+      left[row] += users[row][d] * first;
+      right[row] += users[row][d] * second;
+    }
+  }
+#pragma GCC unroll 16
+  for (int row = 0; row < ROWS; ++row) {
+    store(scores + row * stride, left[row]);
+    store(scores + row * stride + LANES<T>, right[row]);
+  }
+}
+
+constexpr int ROWS_AT_ONCE = VECTOR_BYTES == 64 ? 12 : 6;  // as many as there are registers for
+constexpr int64_t GROUPS_OF_ROWS = 24 / ROWS_AT_ONCE;        // that share a panel while it is in cache
+
+template <class T, class I>
+void rank(int64_t threads, const T* user_vectors, const T* item_vectors, const int64_t* users, const I* rowptr,
+          const I* columns, int64_t count, int64_t items, int64_t width, int64_t k, T* best, int64_t* ranked) {
+  const std::vector<T> pack = packed(threads, item_vectors, items, width);
+  const int64_t panels = (items + PANEL<T> - 1) / PANEL<T>, stride = panels * PANEL<T>;
+  std::vector<Room<T>> rooms(threads);
+  parallel_blocks(threads, count, ROWS_AT_ONCE * GROUPS_OF_ROWS, [&](int64_t first, int64_t last) {
+    Room<T>& room = rooms[this_thread()];
+    std::vector<T>& scores = room.scores;
+    scores.resize(ROWS_AT_ONCE * GROUPS_OF_ROWS * stride);
+    const T* rows[ROWS_AT_ONCE * GROUPS_OF_ROWS];  // past the last user that user again
+    for (int64_t n = 0; n < ROWS_AT_ONCE * GROUPS_OF_ROWS; ++n)
+      rows[n] = user_vectors + users[std::min(first + n, last - 1)] * width;
+    for (int64_t panel = 0; panel < panels; ++panel)
+      for (int64_t group = 0; group * ROWS_AT_ONCE < last - first; ++group)
+        score_panel<ROWS_AT_ONCE>(rows + group * ROWS_AT_ONCE, pack.data() + panel * width * PANEL<T>, width,
+                                  scores.data() + group * ROWS_AT_ONCE * stride + panel * PANEL<T>, stride);
+    for (int64_t n = first; n < last; ++n) {
+      T* of_user = scores.data() + (n - first) * stride;
+      if (rowptr)
+        for (I edge = rowptr[users[n]]; edge < rowptr[users[n] + 1]; ++edge)
+          of_user[columns[edge]] = -std::numeric_limits<T>::infinity();
+      best_of_row(of_user, items, k, room, best + n * k, ranked + n * k);
+    }
   });
 }
 
 }  // namespace
+
+MDE_FAST_EXPORT void mde_fast_rank(int64_t threads, int64_t element, int64_t index_bytes, const void* user_vectors,
+                                   const void* item_vectors, const void* users, const void* rowptr, const void* columns,
+                                   int64_t count, int64_t items, int64_t width, int64_t k, void* best, void* ranked) {
+  const auto run = [&](auto t) {
+    with_index(index_bytes, [&](auto i) {
+      using T = decltype(t);
+      using I = decltype(i);
+      rank(threads, static_cast<const T*>(user_vectors), static_cast<const T*>(item_vectors),
+           static_cast<const int64_t*>(users), static_cast<const I*>(rowptr), static_cast<const I*>(columns), count,
+           items, width, k, static_cast<T*>(best), static_cast<int64_t*>(ranked));
+    });
+  };
+  if (element == 0) run(float{});
+  if (element == 1) run(double{});
+}
 
 MDE_FAST_EXPORT void mde_fast_mask_seen(int64_t threads, int64_t element, int64_t index_bytes, void* scores,
                                         const void* users_, const void* rowptr_, const void* columns_, int64_t count,

@@ -1,12 +1,31 @@
-"""Launchers of the native mask_seen and select."""
+"""Launchers of the native ranking: as a whole, and of its steps mask_seen and select."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from ..csr import CSRGraph
 from ..native import ELEMENTS, call
 from .cpu import mask_seen_cpu, select_cpu
+
+RANKED_WHOLE = (torch.float32, torch.float64)
+
+
+def rank_native(
+    user_vectors: Tensor, item_vectors: Tensor, users: Tensor, k: int, seen: CSRGraph | None
+) -> tuple[Tensor, Tensor]:
+    """Scores and items (B, k), from vectors of one of the types RANKED_WHOLE."""
+    best = user_vectors.new_empty(users.numel(), k)
+    ranked = torch.empty(best.shape, dtype=torch.int64)
+    if best.numel():
+        rowptr, columns = (None, None) if seen is None else (seen.rowptr, seen.columns)
+        call(
+            "rank", ELEMENTS[best.dtype], 8 if rowptr is None else rowptr.element_size(), user_vectors.contiguous(),
+            item_vectors.contiguous(), users.contiguous(), rowptr, columns, len(users), *item_vectors.shape, k, best,
+            ranked,
+        )  # fmt: skip
+    return best, ranked
 
 
 def mask_seen_native(scores: Tensor, users: Tensor, rowptr: Tensor, columns: Tensor) -> None:

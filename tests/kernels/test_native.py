@@ -102,8 +102,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(threads):
     finally:
         torch.set_num_threads(before)
     for name in expected:
-        if name != "topk":  # its scores are a product of torch's
-            assert torch.equal(actual[name], expected[name]), name
+        assert torch.equal(actual[name], expected[name]), name
 
 
 @needs_native
