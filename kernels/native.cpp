@@ -2,6 +2,7 @@
 #include "native.h"
 
 #include "bpr/native.cpp"
+#include "dropout/native.cpp"
 #include "node_losses/native.cpp"
 #include "normalize_rows/native.cpp"
 #include "spmm/native.cpp"
