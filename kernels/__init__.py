@@ -6,6 +6,8 @@ what the paper calls it   operator                               folder
 E(0)      inputs          :func:`normalize_rows`                ``kernels/normalize_rows``
 eq. 2, 3  LightGCN        :func:`propagate`                      ``kernels/propagate``
 eq. 4     graph convol.   :func:`spmm`                           ``kernels/spmm``
+attention over edges      :func:`edge_dots`, ``edge_softmax``,   ``kernels/edges``
+                          ``source_rows``
 eq. 6-8   MDA, MSA, NLT   :func:`node_losses`                    ``kernels/node_losses``
 eq. 7     contrastive     :func:`infonce`                        ``kernels/infonce``
 eq. 5, 9, 10  BPR         :func:`bpr`                            ``kernels/bpr``
@@ -24,6 +26,7 @@ between the two, and ``__init__.py`` the autograd function and the public one, w
 from .bpr import bpr
 from .csr import CSRGraph
 from .dropout import dropout
+from .edges import edge_dots, edge_softmax, source_rows
 from .infonce import infonce
 from .negatives import NegativeTable, negatives_from_bits, random_bits, sample_negatives
 from .node_losses import node_losses
@@ -37,6 +40,8 @@ __all__ = [
     "NegativeTable",
     "bpr",
     "dropout",
+    "edge_dots",
+    "edge_softmax",
     "infonce",
     "negatives_from_bits",
     "node_losses",
@@ -44,6 +49,7 @@ __all__ = [
     "propagate",
     "random_bits",
     "sample_negatives",
+    "source_rows",
     "spmm",
     "topk",
 ]

@@ -8,7 +8,20 @@ from pathlib import Path
 import torch
 
 from mde_fast import kernels
-from mde_fast.kernels import CSRGraph, bpr, dropout, infonce, node_losses, normalize_rows, propagate, spmm, topk
+from mde_fast.kernels import (
+    CSRGraph,
+    bpr,
+    dropout,
+    edge_dots,
+    edge_softmax,
+    infonce,
+    node_losses,
+    normalize_rows,
+    propagate,
+    source_rows,
+    spmm,
+    topk,
+)
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -38,6 +51,9 @@ def test_types_and_autocast():
     operators = {
         "propagate": lambda x: propagate(graph, x[:, 0]),
         "spmm": lambda x: spmm(graph, x[:, 0]),
+        "edge_dots": lambda x: edge_dots(graph, x[:, 0], x[:, 1]),
+        "edge_softmax": lambda x: edge_softmax(graph, x[0, 0, :4]),
+        "source_rows": lambda x: source_rows(graph, x[:, 0]),
         "bpr": lambda x: bpr(x, x, *ids)[0],
         "node_losses": lambda x: node_losses(x)[0],
         "normalize_rows": normalize_rows,
@@ -69,6 +85,9 @@ def test_compiled_whole():
     for operator in (
         lambda: propagate(graph, x[:, 0]),
         lambda: spmm(graph, x[:, 0]),
+        lambda: edge_dots(graph, x[:, 0], x[:, 1]),
+        lambda: edge_softmax(graph, x[0, 0, :4]),
+        lambda: source_rows(graph, x[:, 0]),
         lambda: bpr(x, x, *ids)[0],
         lambda: node_losses(x)[0],
         lambda: normalize_rows(x),
