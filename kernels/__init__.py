@@ -14,6 +14,7 @@ eq. 5, 9, 10  BPR         :func:`bpr`                            ``kernels/bpr``
 ranking                   :func:`topk`                           ``kernels/topk``
 eq. 9     negatives       :func:`sample_negatives`               ``kernels/negatives``
 dropout                   :func:`dropout`                        ``kernels/dropout``
+projected content         :func:`project_rows`                   ``kernels/project_rows``
 ========================  =====================================  ==========================
 
 Each folder has the same furniture: ``reference.py`` is the frozen ground truth in plain PyTorch, ``cpu.py`` the CPU
@@ -31,6 +32,7 @@ from .infonce import infonce
 from .negatives import NegativeTable, negatives_from_bits, random_bits, sample_negatives
 from .node_losses import node_losses
 from .normalize_rows import normalize_rows
+from .project_rows import project_rows
 from .propagate import propagate
 from .spmm import spmm
 from .topk import topk
@@ -46,6 +48,7 @@ __all__ = [
     "negatives_from_bits",
     "node_losses",
     "normalize_rows",
+    "project_rows",
     "propagate",
     "random_bits",
     "sample_negatives",

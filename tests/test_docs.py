@@ -17,6 +17,7 @@ from mde_fast.kernels import (
     infonce,
     node_losses,
     normalize_rows,
+    project_rows,
     propagate,
     source_rows,
     spmm,
@@ -62,6 +63,7 @@ def test_types_and_autocast():
     others = {
         "infonce": lambda x: infonce(x, weight=torch.ones(3, dtype=x.dtype), nodes=torch.arange(3)),
         "topk": lambda x: topk(x[:, 0], x[:, 1], 2)[0],
+        "project_rows": lambda x: project_rows(x[:, 0], ids[0], x[:, 1]),
     }
     for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         x = torch.randn(3, 2, 16, generator=torch.Generator().manual_seed(0)).to(dtype)
@@ -94,6 +96,7 @@ def test_compiled_whole():
         lambda: dropout(x, 0.3, torch.tensor(1)),
         lambda: infonce(x, weight=torch.ones(3), nodes=torch.arange(3)),
         lambda: topk(x[:, 0], x[:, 1], 2)[0],
+        lambda: project_rows(x[:, 0], ids[0], x[:, 1]),
     ):
         torch.testing.assert_close(torch.compile(operator, fullgraph=True, backend="aot_eager")(), operator())
     draw = torch.compile(lambda users: kernels.sample_negatives(table, users), fullgraph=True, backend="aot_eager")

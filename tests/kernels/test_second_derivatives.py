@@ -14,6 +14,7 @@ from mde_fast.kernels import (
     infonce,
     node_losses,
     normalize_rows,
+    project_rows,
     propagate,
     source_rows,
     spmm,
@@ -38,6 +39,10 @@ OPERATORS = {
     "source_rows": (lambda table: source_rows(GRAPHS["square"]().to(table.device), table), ((6, 2),)),
     "normalize_rows": (normalize_rows, ((4, 3),)),
     "dropout": (lambda x: dropout(x, 0.3, torch.tensor(1, device=x.device)).square(), ((4, 3),)),
+    "project_rows": (
+        lambda features, weight: project_rows(features, torch.tensor([2, 0, 2], device=features.device), weight),
+        ((4, 3), (2, 3)),
+    ),
     "node_losses": (lambda h, logits: node_losses(h, free_logits=logits), ((4, 2, 3), (4,))),
     "infonce": (
         lambda h, weight: infonce(h, weight=weight, nodes=torch.arange(4, device=h.device)),
