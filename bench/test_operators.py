@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.timing import interleave, synchronised
-from mde_fast.kernels import bpr, dropout, infonce, node_losses, normalize_rows, project_rows, topk
+from mde_fast.kernels import bpr, cosine_losses, dropout, infonce, node_losses, normalize_rows, project_rows, topk
 from mde_fast.kernels.bpr.reference import bpr_reference
+from mde_fast.kernels.cosine_losses.reference import cosine_losses_reference
 from mde_fast.kernels.infonce.reference import infonce_reference
 from mde_fast.kernels.node_losses.reference import node_losses_reference
 from mde_fast.kernels.normalize_rows.reference import normalize_rows_reference
@@ -139,6 +140,24 @@ def test_infonce(benchmark, device, seconds, compiled):
         lambda: infonce(h, weight=weight, nodes=nodes), lambda: infonce_reference(h, weight, nodes, 0.2), compiled
     )
     measure(benchmark, variants, [h], device, seconds)
+
+
+def test_cosine_losses(benchmark, sizes, device, seconds, compiled):
+    """BM3's: the online vectors of users, items and two modalities against targets without a gradient."""
+    pairs = ((0, 1), (1, 0), (2, 1), (3, 1), (2, 2), (3, 3))
+    x, target = (torch.randn(BATCH, 4, DIM, device=device, requires_grad=learns) for learns in (True, False))
+
+    def published():
+        cosines = [F.cosine_similarity(x[:, one], target[:, other], dim=-1) for one, other in pairs]
+        return torch.stack([1 - cosine.mean() for cosine in cosines])
+
+    variants = with_rivals(
+        lambda: cosine_losses(x, target, pairs=pairs),
+        lambda: cosine_losses_reference(x, target, None, None, pairs),
+        compiled,
+        **{"F.cosine_similarity": published},
+    )
+    measure(benchmark, variants, [x], device, seconds)
 
 
 @pytest.mark.parametrize("trained", (False, True), ids=("frozen", "trained"))

@@ -13,6 +13,7 @@ eq. 7     contrastive     :func:`infonce`                        ``kernels/infon
 eq. 5, 9, 10  BPR         :func:`bpr`                            ``kernels/bpr``
 ranking                   :func:`topk`                           ``kernels/topk``
 eq. 9     negatives       :func:`sample_negatives`               ``kernels/negatives``
+bootstrap losses          :func:`cosine_losses`                  ``kernels/cosine_losses``
 dropout                   :func:`dropout`                        ``kernels/dropout``
 projected content         :func:`project_rows`                   ``kernels/project_rows``
 ========================  =====================================  ==========================
@@ -25,6 +26,7 @@ between the two, and ``__init__.py`` the autograd function and the public one, w
 """
 
 from .bpr import bpr
+from .cosine_losses import cosine_losses
 from .csr import CSRGraph
 from .dropout import dropout
 from .edges import edge_dots, edge_softmax, source_rows
@@ -41,6 +43,7 @@ __all__ = [
     "CSRGraph",
     "NegativeTable",
     "bpr",
+    "cosine_losses",
     "dropout",
     "edge_dots",
     "edge_softmax",

@@ -11,6 +11,7 @@ from mde_fast import kernels
 from mde_fast.kernels import (
     CSRGraph,
     bpr,
+    cosine_losses,
     dropout,
     edge_dots,
     edge_softmax,
@@ -57,6 +58,7 @@ def test_types_and_autocast():
         "source_rows": lambda x: source_rows(graph, x[:, 0]),
         "bpr": lambda x: bpr(x, x, *ids)[0],
         "node_losses": lambda x: node_losses(x)[0],
+        "cosine_losses": lambda x: cosine_losses(x, x, pairs=((0, 1),), rows=ids[0], target_rows=ids[0]),
         "normalize_rows": normalize_rows,
         "dropout": lambda x: dropout(x, 0.3, torch.tensor(1)),
     }
@@ -92,6 +94,7 @@ def test_compiled_whole():
         lambda: source_rows(graph, x[:, 0]),
         lambda: bpr(x, x, *ids)[0],
         lambda: node_losses(x)[0],
+        lambda: cosine_losses(x, x, pairs=((0, 1),), rows=ids[0], target_rows=ids[0]),
         lambda: normalize_rows(x),
         lambda: dropout(x, 0.3, torch.tensor(1)),
         lambda: infonce(x, weight=torch.ones(3), nodes=torch.arange(3)),

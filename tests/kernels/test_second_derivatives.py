@@ -8,6 +8,7 @@ from support import forced
 
 from mde_fast.kernels import (
     bpr,
+    cosine_losses,
     dropout,
     edge_dots,
     edge_softmax,
@@ -44,6 +45,7 @@ OPERATORS = {
         ((4, 3), (2, 3)),
     ),
     "node_losses": (lambda h, logits: node_losses(h, free_logits=logits), ((4, 2, 3), (4,))),
+    "cosine_losses": (lambda x, target: cosine_losses(x, target, pairs=((0, 1), (1, 1))), ((4, 2, 3), (4, 2, 3))),
     "infonce": (
         lambda h, weight: infonce(h, weight=weight, nodes=torch.arange(4, device=h.device)),
         ((4, 2, 3), (4,)),
