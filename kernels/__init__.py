@@ -19,8 +19,9 @@ projected content         :func:`project_rows`                   ``kernels/proje
 ========================  =====================================  ==========================
 
 Each folder has the same furniture: ``reference.py`` is the frozen ground truth in plain PyTorch, ``cpu.py`` the CPU
-path, ``triton_kernels.py`` the GPU kernels with their launchers, ``primitives.py`` the registered steps that choose
-between the two, and ``__init__.py`` the autograd function and the public one, which checks its arguments.
+path in PyTorch calls, ``native.cpp`` its kernels in C++ with their launchers in ``native.py`` (where they gain),
+``triton_kernels.py`` the GPU kernels with their launchers, ``primitives.py`` the registered steps that choose between
+these, and ``__init__.py`` the autograd function and the public one, which checks its arguments.
 ``propagate`` is made of spmm's steps and needs fewer files. :mod:`mde_fast.kernels.dispatch` decides what runs where;
 ``support.py`` and, for kernels, ``triton_support.py`` hold what operators share.
 """

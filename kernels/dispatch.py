@@ -1,9 +1,13 @@
 """Which implementation of an operator runs: one place decides, and says so once.
 
 ``MDE_FAST_IMPL`` forces a choice for every operator: ``reference`` (the frozen ground truth, slow), ``torch`` (PyTorch
-calls with a backward of our own: the CPU path) or ``triton`` (the GPU kernels; on a CPU they need
+calls with a backward of our own), ``native`` (the CPU kernels) or ``triton`` (the GPU kernels; on a CPU they need
 ``TRITON_INTERPRET=1``, which is for tests). A forced choice that cannot run raises. Unset, tensors on a GPU take
-``triton``, all others ``torch``; where triton is not installed, ``torch`` runs on the GPU too and a warning says so.
+``triton`` and those on a CPU ``native``; where triton is not installed or the native kernels were not compiled,
+``torch`` runs and a line in the log says so. Steps of an operator that have no native kernel, and types that these do
+not know (float16), are PyTorch calls under ``native`` as well. Unless a choice is forced, a native step of some size is
+timed against its PyTorch calls once per machine (:mod:`mde_fast.kernels.measured`), which run where they are clearly
+faster.
 
 ``MDE_FAST_NVTX=1`` puts an NVTX range round every operator, for Nsight and other profilers; it needs the package nvtx.
 """
@@ -19,29 +23,44 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from . import native
+from .measured import answered, milliseconds
+
 logger = logging.getLogger("mde_fast.kernels")
 
-IMPLEMENTATIONS = ("reference", "torch", "triton")
+IMPLEMENTATIONS = ("reference", "torch", "native", "triton")
+MARGIN = 1.2  # how much faster PyTorch's calls have to be than a native kernel to take its place
+MEASURED_FROM = 2**16  # numbers in a step's tensors; of smaller ones the call itself takes longest
 _announced: set[tuple[str, str]] = set()
+_preferred: str | None = None
 _triton_installed = importlib.util.find_spec("triton") is not None
 _profiling = os.environ.get("MDE_FAST_NVTX") == "1"
 if _profiling:
     import nvtx  # pyright: ignore[reportMissingImports] - of the extra "bench"
 
 
+def prefer(name: str | None) -> None:
+    """Run every operator of this process as one implementation, whatever ``MDE_FAST_IMPL`` says; None takes it back."""
+    global _preferred
+    _preferred = name
+
+
 def implementation(device: torch.device) -> str:
     """Name of the implementation that operators run on a device.
 
     Raises:
-        ValueError: ``MDE_FAST_IMPL`` names none that exists.
-        RuntimeError: it names one that cannot run here.
+        ValueError: one was asked for that does not exist.
+        RuntimeError: it cannot run here.
     """
-    chosen = os.environ.get("MDE_FAST_IMPL", "")
+    chosen, source = _asked_for()
     if chosen:
-        _require(chosen, device)
-        name, reason = chosen, "MDE_FAST_IMPL"
+        _require(chosen, source, device)
+        name, reason = chosen, source
+    elif device.type == "cpu":
+        missing = native.reason_unavailable()
+        name, reason = ("torch", missing) if missing else ("native", f"compiled for {native.variant()}")
     elif device.type != "cuda":
-        name, reason = "torch", f"fastest on {device.type}"
+        name, reason = "torch", f"nothing else runs on {device.type}"
     elif _triton_installed:
         name, reason = "triton", "fastest on cuda"
     else:
@@ -53,16 +72,41 @@ def implementation(device: torch.device) -> str:
     return name
 
 
-def _require(chosen: str, device: torch.device) -> None:
+def _asked_for() -> tuple[str, str]:
+    """The implementation that a person named, and where; empty for none."""
+    return (_preferred, "operators") if _preferred else (os.environ.get("MDE_FAST_IMPL", ""), "MDE_FAST_IMPL")
+
+
+def implementation_in_full(device: torch.device) -> str:
+    """The implementation, and where machines differ in it what this one runs: what decides bits."""
+    name = implementation(device)
+    if name != "native":
+        return name
+    departures = [] if _asked_for()[0] else [question for question, times in answered().items() if _torch_wins(times)]
+    return ", ".join([name, native.variant(), *(f"torch for {question}" for question in departures)])
+
+
+def _torch_wins(times: dict[str, float]) -> bool:
+    """Native kernels stay unless PyTorch's calls are clearly faster: between equals noise would decide, and so bits."""
+    return "torch" in times and times["native"] > MARGIN * times["torch"]
+
+
+def _require(chosen: str, source: str, device: torch.device) -> None:
+    asked = f"{source}={chosen}"
     if chosen not in IMPLEMENTATIONS:
-        raise ValueError(f"MDE_FAST_IMPL={chosen}: no such implementation, choose from {', '.join(IMPLEMENTATIONS)}")
+        raise ValueError(f"{asked}: no such implementation, choose from {', '.join(IMPLEMENTATIONS)}")
+    if chosen == "native":
+        if device.type != "cpu":
+            raise RuntimeError(f"{asked}: tensors are on {device.type}, native kernels run on a CPU")
+        if missing := native.reason_unavailable():
+            raise RuntimeError(f"{asked}: {missing}")
     if chosen != "triton":
         return
     if not _triton_installed:
-        raise RuntimeError("MDE_FAST_IMPL=triton: triton is not installed; pip install triton")
+        raise RuntimeError(f"{asked}: triton is not installed; pip install triton")
     if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
         raise RuntimeError(
-            f"MDE_FAST_IMPL=triton: tensors are on {device.type}; move them to a GPU, or set TRITON_INTERPRET=1 to test"
+            f"{asked}: tensors are on {device.type}; move them to a GPU, or set TRITON_INTERPRET=1 to test"
         )
 
 
@@ -75,7 +119,7 @@ _library = torch.library.Library("mde_fast", "DEF")
 
 
 class Primitive:
-    """One step of an operator, without autograd: a CPU function, a Triton launcher, and a registered operator.
+    """One step of an operator, without autograd: PyTorch calls, launchers of its kernels, and a registered operator.
 
     Called eagerly it goes straight to the implementation that :func:`implementation` picks. Inside ``torch.compile`` it
     is the registered ``torch.ops.mde_fast.<name>``, so graphs do not break and eager calls do not pay for it.
@@ -92,12 +136,14 @@ class Primitive:
         Args:
             schema: of the registered operator, ``name(...) -> ...``; its first Tensor argument decides the device.
             cpu: the implementation in PyTorch calls; it works on every device. Beside its module lies
-                ``triton_kernels`` with the launcher ``<name>_triton``, imported at first use, and triton with it.
+                ``triton_kernels`` with the launcher ``<name>_triton``, imported at first use, and triton with it; and
+                ``native`` with ``<name>_native``, unless the step has no native kernel.
             fake: returns empty outputs of the right shape, for tracing.
         """
         self.name = schema.partition("(")[0]
         self._cpu = cpu
-        self._launcher: Callable | None = None
+        self._launchers: dict[str, Callable] = {}
+        self._fastest: dict[tuple, Callable] = {}
         _library.define(schema)
         _library.impl(self.name, self._run, "CompositeExplicitAutograd")
         torch.library.register_fake(f"mde_fast::{self.name}", fake, lib=_library)
@@ -112,14 +158,42 @@ class Primitive:
         return self._run(*arguments)
 
     def _run(self, *arguments):
-        device = next(argument.device for argument in arguments if isinstance(argument, Tensor))
-        if implementation(device) != "triton":
+        first = next(argument for argument in arguments if isinstance(argument, Tensor))
+        chosen, device = implementation(first.device), first.device
+        if chosen == "native":
+            return self._fastest_on_cpu(arguments)(*arguments)
+        if chosen != "triton":
             return self._cpu(*arguments)
-        launch = self._launcher
-        if launch is None:
-            kernels = importlib.import_module(".triton_kernels", self._cpu.__module__.rpartition(".")[0])
-            launch = self._launcher = getattr(kernels, f"{self.name}_triton")
         if device.type == "cuda" and device.index != torch.cuda.current_device():
             with torch.cuda.device(device):  # Triton launches on the current device
-                return launch(*arguments)
-        return launch(*arguments)
+                return self._launcher("triton")(*arguments)
+        return self._launcher("triton")(*arguments)
+
+    def _fastest_on_cpu(self, arguments: tuple) -> Callable:
+        """The native kernel where there is one for these types, unless PyTorch's calls are faster at this size."""
+        kernel = self._launcher("native")
+        tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
+        dtypes = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
+        if kernel is self._cpu or not dtypes <= native.ELEMENTS.keys():
+            return self._cpu
+        numbers = sum(tensor.numel() for tensor in tensors)
+        if numbers < MEASURED_FROM or _asked_for()[0]:
+            return kernel
+        size = (numbers.bit_length(), *sorted(map(str, dtypes)), torch.get_num_threads())
+        if size not in self._fastest:
+            kind = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+            question = f"{self.name} of 2^{numbers.bit_length() - 1} numbers in {kind}"
+            ways = {"native": lambda: kernel(*arguments), "torch": lambda: self._cpu(*arguments)}
+            self._fastest[size] = self._cpu if _torch_wins(milliseconds(question, ways)) else kernel
+        return self._fastest[size]
+
+    def _launcher(self, kind: str) -> Callable:
+        """The function ``<name>_<kind>`` beside the PyTorch calls."""
+        if kind not in self._launchers:
+            folder = self._cpu.__module__.rpartition(".")[0]
+            module = ".native" if kind == "native" else ".triton_kernels"
+            if kind == "native" and importlib.util.find_spec(module, folder) is None:
+                self._launchers[kind] = self._cpu
+            else:
+                self._launchers[kind] = getattr(importlib.import_module(module, folder), f"{self.name}_{kind}")
+        return self._launchers[kind]

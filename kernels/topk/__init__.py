@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ..csr import CSRGraph, check_ids
-from ..dispatch import use_reference
+from ..dispatch import implementation, use_reference
+from .native import RANKED_WHOLE, rank_native
 from .primitives import mask_seen, select
 from .reference import topk_reference
 
@@ -22,6 +23,9 @@ def _rank(
     user_vectors: Tensor, item_vectors: Tensor, users: Tensor, k: int, seen: CSRGraph | None
 ) -> tuple[Tensor, Tensor]:
     """A block of users at a time: score them all, hide what they have seen, select."""
+    compiling = torch.compiler.is_compiling()
+    if not compiling and implementation(users.device) == "native" and user_vectors.dtype in RANKED_WHOLE:
+        return rank_native(user_vectors, item_vectors, users, k, seen)
     item_columns = item_vectors.T
     step = _users_per_block(item_vectors.shape[0], user_vectors.device)
     best_scores = user_vectors.new_empty(users.numel(), k)

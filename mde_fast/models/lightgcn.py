@@ -51,7 +51,8 @@ class LightGCN(Model[LightGCNOptions]):
     def encode(self) -> tuple[Tensor, Tensor]:
         """Embeddings after message passing: (U, D) and (I, D)."""
         layers = propagate(self.user_item, self.table, layers=self.options.n_layers, combine="mean")
-        return layers[: self.num_users], layers[self.num_users :]
+        users, items = layers.split((self.num_users, len(layers) - self.num_users))
+        return users, items
 
     def loss_parts(self, batch: Batch) -> Tensor:
         """BPR, and lambda times half the squared norm of a triple's three rows of the table, mean over the batch."""

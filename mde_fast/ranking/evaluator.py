@@ -17,6 +17,7 @@ from .options import METRICS
 from .scores import require_scores, require_vectors
 
 CUTOFFS = (5, 10, 20, 50)
+COMPARED_AT_ONCE = 2**20  # ranked items, a few MB
 
 Rows = Sequence[int] | np.ndarray | Tensor
 Pairs = tuple[Rows, Rows]  # users (n,), items (n,)
@@ -197,13 +198,15 @@ def ranked_metrics(
 
 
 def _hits(ranked: np.ndarray, relevant: scipy.sparse.csr_matrix) -> np.ndarray:
-    """(B, K) float64, 1 where the ranked item is relevant: one search in the sorted list of (row, item)."""
-    num_items = relevant.shape[1]
+    """(B, K) float64, 1 where the ranked item is relevant: each relevant item is looked for in its row's ranking."""
+    hits = np.zeros(ranked.shape)
     rows = np.repeat(np.arange(relevant.shape[0]), np.diff(relevant.indptr))
-    relevant_keys = np.sort(rows * num_items + relevant.indices)
-    keys = np.arange(len(ranked))[:, None] * num_items + ranked
-    place = np.searchsorted(relevant_keys, keys).clip(max=len(relevant_keys) - 1)
-    return ((relevant_keys[place] == keys) & (ranked >= 0)).astype(np.float64)
+    step = max(1, COMPARED_AT_ONCE // max(1, ranked.shape[1]))
+    for start in range(0, len(rows), step):
+        block = rows[start : start + step]
+        pair, place = np.nonzero(ranked[block] == relevant.indices[start : start + step, None])
+        hits[block[pair], place] = 1
+    return hits
 
 
 def average_metrics(per_user: dict[str, np.ndarray]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from ..data.options import DataOptions
 from ..errors import InputError
 from ..files.places import user_cache, user_path
 from ..graphs import GraphCache, GraphStore
+from ..kernels import dispatch
 from ..models import Inputs, Model, find_model
 from ..training.memory import keep_freed_memory
 from ..training.options import TrainingOptions
@@ -43,10 +44,10 @@ def make_dataset(config: Config, *, with_features: bool = True) -> InteractionDa
 
 
 def make_device(options: TrainingOptions) -> torch.device:
-    """The device that the options ask for; a GPU becomes the process's current one.
+    """The device that the options ask for. The process's operators run as they say from now on, on a GPU on that one.
 
     Raises:
-        InputError: it is not there, or cannot compute in the precision asked for.
+        InputError: it is not there, or cannot compute in the precision or with the operators asked for.
     """
     name = options.device
     if name == "auto":
@@ -62,6 +63,11 @@ def make_device(options: TrainingOptions) -> torch.device:
         raise InputError("precision: tf32 exists on CUDA devices only; use fp32 or bf16")
     if number:
         torch.cuda.set_device(int(number))  # streams, graphs and kernels go to the current device
+    dispatch.prefer(None if options.operators == "auto" else options.operators)
+    try:
+        dispatch.implementation(torch.device(name))
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"{error}; --operators auto takes what is fastest here") from None
     return torch.device(name)
 
 

@@ -36,4 +36,11 @@ class TrainingOptions(Options):
     slow_precision: bool = option(
         False, "train in bf16 also on a CPU that is slower in it, which is measured", since="0.2.0"
     )
+    operators: str = option(
+        "auto",
+        "how operators run: auto is Triton kernels on a GPU and native ones on a CPU, but for those that are measured "
+        "to be slower than PyTorch's calls; native, torch, reference or triton is kept throughout",
+        choices=("auto", "native", "torch", "reference", "triton"),
+        since="0.2.0",
+    )
     cuda_graph: bool = option(True, "on a GPU, replay the training step as one CUDA graph")

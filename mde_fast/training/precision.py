@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
+from ..kernels.measured import milliseconds
 from .options import TrainingOptions
 
 SHAPE = (512, 1024, 256)  # of the product that is measured: that of a small tower, a millisecond in float32
-REPEATS = 3
 
 
 class ProductTimes(NamedTuple):
@@ -25,22 +25,17 @@ class ProductTimes(NamedTuple):
         return f"{self.bfloat16:.3g} ms in bf16, {self.float32:.3g} ms in float32 for a product of {m} x {k} x {n}"
 
 
-@functools.cache
 def product_times() -> ProductTimes:
-    """Measured once per process."""
-    return ProductTimes(_milliseconds(torch.float32), _milliseconds(torch.bfloat16))
-
-
-def _milliseconds(dtype: torch.dtype) -> float:
+    """Measured once per machine."""
     m, k, n = SHAPE
-    left, right = torch.ones(m, k, dtype=dtype), torch.ones(k, n, dtype=dtype)
-    torch.mm(left, right)  # libraries compile at the first use
-    best = float("inf")
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        torch.mm(left, right)
-        best = min(best, time.perf_counter() - started)
-    return 1000 * best
+
+    def product(dtype: torch.dtype) -> Callable[[], Tensor]:
+        left, right = torch.ones(m, k, dtype=dtype), torch.ones(k, n, dtype=dtype)
+        return lambda: torch.mm(left, right)
+
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    times = milliseconds(f"product of {m} x {k} x {n}", {name: product(dtype) for name, dtype in dtypes.items()})
+    return ProductTimes(**times)
 
 
 def slower_than_float32(options: TrainingOptions, device: torch.device) -> bool:

@@ -18,7 +18,7 @@ from ..data.dataset import InteractionDataset
 from ..errors import InputError
 from ..files import VERSION_KEY, Checkpoints, without_prefix
 from ..kernels import NegativeTable, random_bits
-from ..kernels.dispatch import use_reference
+from ..kernels.dispatch import implementation_in_full, use_reference
 from ..models import Model
 from ..options import described, difference
 from ..ranking.evaluator import Evaluator
@@ -283,6 +283,7 @@ class Trainer:
             "device": "cpu" if on_cpu else torch.cuda.get_device_name(self.device),
             "CPU threads": torch.get_num_threads(),
             "torch": torch.__version__,
+            "operators": implementation_in_full(self.device),
         }
 
     @contextmanager

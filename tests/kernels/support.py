@@ -10,11 +10,14 @@ import pytest
 import torch
 from operands import random
 
-from mde_fast.kernels import dispatch
+from mde_fast.kernels import dispatch, native
 
 
 def _runs_here(implementation: str) -> bool:
-    """Triton needs to be installed, and a GPU or its interpreter, which conftest.py chooses where there is no GPU."""
+    """Native kernels need to be compiled; Triton needs to be installed, and a GPU or its interpreter, which conftest.py
+    chooses where there is no GPU."""
+    if implementation == "native":
+        return native.reason_unavailable() is None and not torch.cuda.is_available()
     if implementation != "triton":
         return True
     installed = importlib.util.find_spec("triton") is not None

@@ -7,7 +7,7 @@ import torch
 from operands import SYMMETRIC_GRAPHS, random
 from support import forced
 
-from mde_fast.kernels import dispatch, propagate
+from mde_fast.kernels import dispatch, native, propagate
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -24,7 +24,7 @@ def fresh(monkeypatch, caplog):
 
 @pytest.mark.parametrize("name", ("cuda", "Reference", " "))
 def test_unknown_name(name):
-    with forced(name), pytest.raises(ValueError, match=f"MDE_FAST_IMPL={name}.*reference, torch, triton"):
+    with forced(name), pytest.raises(ValueError, match=f"MDE_FAST_IMPL={name}.*reference, torch, native, triton"):
         dispatch.implementation(CPU)
 
 
@@ -59,8 +59,8 @@ def test_forced_triton(fresh, monkeypatch):
 @pytest.mark.parametrize(
     "device, installed, name, level",
     (
-        (CPU, True, "torch", logging.INFO),
-        (CPU, False, "torch", logging.INFO),
+        (CPU, True, "native", logging.INFO),
+        (CPU, False, "native", logging.INFO),
         (GPU, True, "triton", logging.INFO),
         (GPU, False, "torch", logging.WARNING),
     ),
@@ -69,10 +69,27 @@ def test_default(fresh, monkeypatch, device, installed, name, level, empty):
     if empty:
         monkeypatch.setenv("MDE_FAST_IMPL", "")
     monkeypatch.setattr(dispatch, "_triton_installed", installed)
+    monkeypatch.setattr(native, "reason_unavailable", lambda: None)
     assert dispatch.implementation(device) == name and not dispatch.use_reference(device)
     (record,) = fresh()
     assert f"'{name}'" in record.getMessage() and "MDE_FAST_IMPL" not in record.getMessage()
     assert record.levelno == level
+
+
+def test_forced_native(monkeypatch):
+    with forced("native"):
+        with pytest.raises(RuntimeError, match="tensors are on cuda, native kernels run on a CPU"):
+            dispatch.implementation(GPU)
+        monkeypatch.setattr(native, "reason_unavailable", lambda: "nobody compiled them")
+        with pytest.raises(RuntimeError, match="MDE_FAST_IMPL=native: nobody compiled them"):
+            dispatch.implementation(CPU)
+
+
+def test_without_native_kernels_the_log_says_why(fresh, monkeypatch):
+    monkeypatch.setattr(native, "reason_unavailable", lambda: "nobody compiled them")
+    assert dispatch.implementation(CPU) == "torch"
+    (record,) = fresh()
+    assert record.getMessage() == "operators on cpu run as 'torch' (nobody compiled them)"
 
 
 def test_announces_each_choice_once(fresh):

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from small_runs import assert_same_result, epoch_rows, files, metrics
 
 from mde_fast.files import Checkpoints, exclusive
+from mde_fast.kernels.dispatch import implementation_in_full
 from mde_fast.runs.run import RunFolder
 
 
@@ -260,7 +261,8 @@ def test_from_another_kind_of_device(halfway, resumed):
 
 def test_with_another_number_of_threads_it_says_that_bits_may_differ(halfway, resumed):
     state, tensors = RunFolder(halfway).checkpoints.load("last")
-    assert state["made_on"] == {"device": "cpu", "CPU threads": torch.get_num_threads(), "torch": torch.__version__}
+    machine = {"device": "cpu", "CPU threads": torch.get_num_threads(), "torch": torch.__version__}
+    assert state["made_on"] == {**machine, "operators": implementation_in_full(torch.device("cpu"))}
     state["made_on"]["CPU threads"] = 64
     RunFolder(halfway).write_json("checkpoints/last.json", state)
     outcome = resumed(halfway, "--epochs", 4)

@@ -1,0 +1,264 @@
+// Native bpr: a triple's rows are read where they are; gradients are added to their tables in the order of the batch.
+#include <vector>
+
+#include "../native.h"
+
+namespace mde_fast {
+namespace {
+
+constexpr int64_t TRIPLES_PER_BLOCK = 128;  // whose losses are added up together, however many threads there are
+
+template <class T>
+struct Operands {
+  const T *h_users, *h_items;                      // (U, M, D), (I, M, D)
+  const int64_t *users, *positives, *negatives;    // (B,)
+  const T *user_logits, *item_logits, *user_table;  // (U, M), (I, M), (U, M, D), or null
+  int64_t num_users, num_items, batch, modalities, width;
+  bool concatenated;  // eq. 5 by concatenation, else by a sum over the modalities
+};
+
+template <class T>
+struct Bpr : Operands<T> {
+  using Operands<T>::h_users;
+  using Operands<T>::h_items;
+  using Operands<T>::users;
+  using Operands<T>::positives;
+  using Operands<T>::negatives;
+  using Operands<T>::user_logits;
+  using Operands<T>::item_logits;
+  using Operands<T>::user_table;
+  using Operands<T>::num_users;
+  using Operands<T>::num_items;
+  using Operands<T>::batch;
+  using Operands<T>::modalities;
+  using Operands<T>::width;
+  using Operands<T>::concatenated;
+
+  const T* user_row(int64_t b, int64_t m) const { return h_users + (users[b] * modalities + m) * width; }
+  const T* item_row(int64_t item, int64_t m) const { return h_items + (item * modalities + m) * width; }
+
+  // softmax of a node's logits; ones without any.
+  void preferences(const T* logits, int64_t node, T* weights) const {
+    if (!logits) {
+      for (int64_t m = 0; m < modalities; ++m) weights[m] = 1;
+      return;
+    }
+    const T* row = logits + node * modalities;
+    T highest = row[0], sum = 0;
+    for (int64_t m = 1; m < modalities; ++m) highest = row[m] > highest ? row[m] : highest;
+    for (int64_t m = 0; m < modalities; ++m) sum += weights[m] = std::exp(row[m] - highest);
+    for (int64_t m = 0; m < modalities; ++m) weights[m] /= sum;
+  }
+
+  // scores[m][n] = <H_m,u, H_n,i>; only those of one modality (m = n) where the fusion concatenates.
+  void scores(int64_t b, int64_t item, T* scores) const {
+    for (int64_t m = 0; m < modalities; ++m)
+      for (int64_t n = 0; n < modalities; ++n)
+        if (m == n || !concatenated) scores[m * modalities + n] = dot(user_row(b, m), item_row(item, n), width);
+  }
+
+  T fused_score(const T* scores, const T* user_weight, const T* item_weight) const {
+    T sum = 0;
+    for (int64_t m = 0; m < modalities; ++m)
+      for (int64_t n = 0; n < modalities; ++n)
+        if (m == n || !concatenated) sum += user_weight[m] * item_weight[n] * scores[m * modalities + n];
+    return sum;
+  }
+
+  struct Room {  // of one triple: weights of its three nodes, scores of both items
+    std::vector<T> user, items[2], scores[2];
+    explicit Room(int64_t m) : user(m), items{std::vector<T>(m), std::vector<T>(m)},
+                               scores{std::vector<T>(m * m), std::vector<T>(m * m)} {}
+  };
+
+  void look_up(int64_t b, Room& room) const {
+    preferences(user_logits, users[b], room.user.data());
+    const int64_t items[2] = {positives[b], negatives[b]};
+    for (int side = 0; side < 2; ++side) {
+      preferences(item_logits, items[side], room.items[side].data());
+      scores(b, items[side], room.scores[side].data());
+    }
+  }
+
+  void forward(int64_t threads, T* losses, T* regulariser, T* slopes) const {
+    const int64_t count = modalities + 1, each = count + 1;
+    const int64_t blocks = (batch + TRIPLES_PER_BLOCK - 1) / TRIPLES_PER_BLOCK;
+    std::vector<double> sums((blocks ? blocks : 1) * each, 0.0);
+    parallel_blocks(threads, batch, TRIPLES_PER_BLOCK, [&](int64_t first, int64_t last) {
+      double* of_block = sums.data() + first / TRIPLES_PER_BLOCK * each;
+      Room room(modalities);
+      for (int64_t b = first; b < last; ++b) {
+        look_up(b, room);
+        for (int64_t loss = 0; loss < count; ++loss) {
+          const int64_t own = (loss - 1) * (modalities + 1);
+          const T difference = loss ? room.scores[0][own] - room.scores[1][own]
+                                    : fused_score(room.scores[0].data(), room.user.data(), room.items[0].data()) -
+                                          fused_score(room.scores[1].data(), room.user.data(), room.items[1].data());
+          const T small = std::exp(-std::fabs(difference));  // of the two exponentials the one that cannot overflow
+          of_block[loss] += (difference < 0 ? -difference : T(0)) + std::log1p(small);
+          slopes[b * count + loss] = difference < 0 ? 1 / (1 + small) : small / (1 + small);
+        }
+        if (user_table) {
+          const T* row = user_table + users[b] * modalities * width;
+          of_block[count] += dot(row, row, modalities * width);
+        }
+      }
+    });
+    for (int64_t block = 1; block < blocks; ++block)
+      for (int64_t n = 0; n < each; ++n) sums[n] += sums[block * each + n];
+    const double triples = batch ? double(batch) : 1.0;
+    for (int64_t loss = 0; loss < count; ++loss) losses[loss] = T(sums[loss] / triples);
+    *regulariser = T(width ? sums[count] / (triples * width) : 0.0);
+  }
+
+  // The gradient of a softmax's inputs from that of its outputs.
+  void to_logits(const T* weights, T* gradient) const {
+    T sum = 0;
+    for (int64_t m = 0; m < modalities; ++m) sum += gradient[m] *= weights[m];
+    for (int64_t m = 0; m < modalities; ++m) gradient[m] -= weights[m] * sum;
+  }
+
+  struct Gradients {
+    const T *losses, *regulariser, *slopes;                  // given: (M + 1,), (), (B, M + 1)
+    T *h_users, *h_items, *user_logits, *item_logits, *user_table;  // wanted, or null
+  };
+
+  // Adds body(b)'s row to row ids(b) of a zeroed table, for each b in turn; threads own disjoint rows.
+  template <class Ids, class Add>
+  void scatter(int64_t threads, T* table, int64_t rows, int64_t row_width, int64_t count, Ids ids, Add add) const {
+    parallel(threads, threads, [&](int64_t part) {
+      const int64_t first = rows * part / threads, last = rows * (part + 1) / threads;
+      std::memset(table + first * row_width, 0, (last - first) * row_width * sizeof(T));
+      for (int64_t n = 0; n < count; ++n) {
+        const int64_t row = ids(n);
+        if (row >= first && row < last) add(n, table + row * row_width);
+      }
+    });
+  }
+
+  void add_scaled(T* to, const T* row, T factor) const {
+    int64_t d = 0;
+    for (; d + LANES<T> <= width; d += LANES<T>) store(to + d, load(to + d) + load(row + d) * factor);
+    for (; d < width; ++d) to[d] += row[d] * factor;
+  }
+
+  void backward(int64_t threads, const Gradients& grad) const {
+    const int64_t square = modalities * modalities, count = modalities + 1;
+    // Gradients of the scores of both items, and of the logits of the three nodes, triple by triple.
+    std::vector<T> of_scores(2 * batch * square), of_users(batch * modalities), of_items(2 * batch * modalities);
+    const T scale = -1 / T(batch ? batch : 1);
+    parallel_blocks(threads, batch, TRIPLES_PER_BLOCK, [&](int64_t first, int64_t last) {
+      Room room(modalities);
+      for (int64_t b = first; b < last; ++b) {
+        look_up(b, room);
+        T* of_user = of_users.data() + b * modalities;
+        for (int side = 0; side < 2; ++side) {
+          const T sign = side ? -scale : scale;  // the negative's scores enter the differences with a minus
+          const T fused = grad.slopes[b * count] * grad.losses[0] * sign;
+          const T *score = room.scores[side].data(), *user = room.user.data(), *item = room.items[side].data();
+          T *of_score = of_scores.data() + (side * batch + b) * square;
+          T *of_item = of_items.data() + (side * batch + b) * modalities;
+          for (int64_t m = 0; m < modalities; ++m)
+            for (int64_t n = 0; n < modalities; ++n) {
+              if (m != n && concatenated) continue;
+              const T here = score[m * modalities + n];
+              of_score[m * modalities + n] = fused * user[m] * item[n];
+              of_user[m] += fused * item[n] * here;
+              of_item[n] += fused * user[m] * here;
+              if (m == n) of_score[m * modalities + n] += grad.slopes[b * count + 1 + m] * grad.losses[1 + m] * sign;
+            }
+          to_logits(item, of_item);
+        }
+        to_logits(room.user.data(), of_user);
+      }
+    });
+
+    const auto item = [&](int64_t n) { return n < batch ? positives[n] : negatives[n - batch]; };
+    const auto user = [&](int64_t b) { return users[b]; };
+    const auto each_score = [&](const T* of_score, auto body) {
+      for (int64_t m = 0; m < modalities; ++m)
+        for (int64_t n = 0; n < modalities; ++n)
+          if (m == n || !concatenated) body(m, n, of_score[m * modalities + n]);
+    };
+    scatter(threads, grad.h_users, num_users, modalities * width, batch, user, [&](int64_t b, T* to) {
+      for (int side = 0; side < 2; ++side)
+        each_score(of_scores.data() + (side * batch + b) * square, [&](int64_t m, int64_t n, T factor) {
+          add_scaled(to + m * width, item_row(side ? negatives[b] : positives[b], n), factor);
+        });
+    });
+    scatter(threads, grad.h_items, num_items, modalities * width, 2 * batch, item, [&](int64_t n, T* to) {
+      each_score(of_scores.data() + n * square, [&](int64_t m, int64_t k, T factor) {
+        add_scaled(to + k * width, user_row(n % batch, m), factor);
+      });
+    });
+    const auto add_logits = [&](const std::vector<T>& rows) {
+      return [&](int64_t n, T* to) {
+        for (int64_t m = 0; m < modalities; ++m) to[m] += rows[n * modalities + m];
+      };
+    };
+    if (grad.user_logits)
+      scatter(threads, grad.user_logits, num_users, modalities, batch, user, add_logits(of_users));
+    if (grad.item_logits)
+      scatter(threads, grad.item_logits, num_items, modalities, 2 * batch, item, add_logits(of_items));
+    if (grad.user_table) {
+      const T factor = batch && width ? *grad.regulariser * (2 / T(batch * width)) : T(0);
+      scatter(threads, grad.user_table, num_users, modalities * width, batch, user, [&](int64_t b, T* to) {
+        for (int64_t m = 0; m < modalities; ++m)
+          add_scaled(to + m * width, user_table + (users[b] * modalities + m) * width, factor);
+      });
+    }
+  }
+};
+
+template <class Body>
+void with_bpr(int64_t element, const void* h_users, const void* h_items, const void* users, const void* positives,
+              const void* negatives, const void* user_logits, const void* item_logits, const void* user_table,
+              int64_t num_users, int64_t num_items, int64_t batch, int64_t modalities, int64_t width,
+              int64_t concatenated, Body body) {
+  const auto run = [&](auto t) {
+    using T = decltype(t);
+    body(Bpr<T>{{static_cast<const T*>(h_users), static_cast<const T*>(h_items), static_cast<const int64_t*>(users),
+                 static_cast<const int64_t*>(positives), static_cast<const int64_t*>(negatives),
+                 static_cast<const T*>(user_logits), static_cast<const T*>(item_logits),
+                 static_cast<const T*>(user_table), num_users, num_items, batch, modalities, width,
+                 concatenated != 0}},
+         t);
+  };
+  if (element == 0) run(float{});
+  if (element == 1) run(double{});
+}
+
+}  // namespace
+
+MDE_FAST_EXPORT void mde_fast_bpr_forward(int64_t threads, int64_t element, const void* h_users, const void* h_items,
+                                          const void* users, const void* positives, const void* negatives,
+                                          const void* user_logits, const void* item_logits, const void* user_table,
+                                          int64_t num_users, int64_t num_items, int64_t batch, int64_t modalities,
+                                          int64_t width, int64_t concatenated, void* losses, void* regulariser,
+                                          void* slopes) {
+  with_bpr(element, h_users, h_items, users, positives, negatives, user_logits, item_logits, user_table, num_users,
+           num_items, batch, modalities, width, concatenated, [&](const auto& bpr, auto t) {
+             using T = decltype(t);
+             bpr.forward(threads, static_cast<T*>(losses), static_cast<T*>(regulariser), static_cast<T*>(slopes));
+           });
+}
+
+MDE_FAST_EXPORT void mde_fast_bpr_backward(int64_t threads, int64_t element, const void* h_users, const void* h_items,
+                                           const void* users, const void* positives, const void* negatives,
+                                           const void* user_logits, const void* item_logits, const void* user_table,
+                                           int64_t num_users, int64_t num_items, int64_t batch, int64_t modalities,
+                                           int64_t width, int64_t concatenated, const void* grad_losses,
+                                           const void* grad_regulariser, const void* slopes, void* grad_h_users,
+                                           void* grad_h_items, void* grad_user_logits, void* grad_item_logits,
+                                           void* grad_user_table) {
+  with_bpr(element, h_users, h_items, users, positives, negatives, user_logits, item_logits, user_table, num_users,
+           num_items, batch, modalities, width, concatenated, [&](const auto& bpr, auto t) {
+             using T = decltype(t);
+             bpr.backward(threads, {static_cast<const T*>(grad_losses), static_cast<const T*>(grad_regulariser),
+                                    static_cast<const T*>(slopes), static_cast<T*>(grad_h_users),
+                                    static_cast<T*>(grad_h_items), static_cast<T*>(grad_user_logits),
+                                    static_cast<T*>(grad_item_logits), static_cast<T*>(grad_user_table)});
+           });
+}
+
+}  // namespace mde_fast

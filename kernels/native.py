@@ -1,0 +1,92 @@
+"""The native kernels: C++ compiled at installation, one library for each kind of processor, called with plain pointers.
+
+They need no header of torch's and serve every Python and torch. A library is used only if it was compiled from the
+sources that lie beside it. Their threads are those of torch: no OpenMP of their own is linked, and what they ask of one
+is found in the library that torch has loaded.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+FOLDER = Path(__file__).resolve().parent
+ELEMENTS = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2}  # what native.h's with_element takes
+
+
+def source_files(folder: Path = FOLDER) -> list[Path]:
+    """Everything that a library is compiled from."""
+    return sorted([folder / "native.cpp", folder / "native.h", *folder.glob("*/native.cpp")])
+
+
+def fingerprint(folder: Path = FOLDER) -> str:
+    """Of the sources; setup.py writes it into each library."""
+    digest = hashlib.sha256()
+    for file in source_files(folder):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@torch.compiler.assume_constant_result
+def variant() -> str:
+    """The kind of processor that a library is named after, as torch sees it (``ATEN_CPU_CAPABILITY`` lowers it)."""
+    capability = torch.backends.cpu.get_cpu_capability().lower()
+    return capability if capability in ("avx512", "avx2") else "default"
+
+
+@functools.cache
+def _loaded() -> ctypes.CDLL | str:
+    """The kernels for this processor, or why there are none and what to do."""
+    file = FOLDER / f"_native_{variant()}.so"
+    if not file.exists():
+        return "native kernels were not compiled: install a C++ compiler, then mde_fast again"
+    try:
+        _share_openmp()
+        kernels = ctypes.CDLL(str(file))
+        kernels.mde_fast_sources.restype = ctypes.c_char_p
+        compiled_from = kernels.mde_fast_sources().decode()
+    except (OSError, AttributeError) as error:
+        return f"{file.name} cannot be loaded: {error}"
+    if (FOLDER / "native.h").exists() and compiled_from != fingerprint():
+        return f"{file.name} was compiled from other sources: install mde_fast again"
+    return kernels
+
+
+def _share_openmp() -> None:
+    """Make the functions of the OpenMP that torch has loaded visible to the kernels."""
+    with open("/proc/self/maps") as maps:
+        files = {line.split()[-1] for line in maps if line.count(" ") > 4}
+    for file in sorted(files):
+        if Path(file).name.startswith(("libgomp", "libiomp5", "libomp")):
+            ctypes.CDLL(file, mode=ctypes.RTLD_GLOBAL)
+
+
+@torch.compiler.assume_constant_result
+def reason_unavailable() -> str | None:
+    """Why no native kernels run here, in a line; None where they do."""
+    loaded = _loaded()
+    return loaded if isinstance(loaded, str) else None
+
+
+def call(name: str, *arguments: Tensor | int | float | None) -> None:
+    """Run a kernel with as many threads as torch has.
+
+    Args:
+        name: of the function, without its prefix.
+        arguments: what follows the number of threads: contiguous tensors, or None for one that is not given, and
+            numbers.
+    """
+    getattr(_loaded(), f"mde_fast_{name}")(ctypes.c_int64(torch.get_num_threads()), *map(_as_c, arguments))
+
+
+def _as_c(argument: Tensor | int | float | None):
+    if isinstance(argument, Tensor):
+        return ctypes.c_void_p(argument.data_ptr())
+    if argument is None:
+        return ctypes.c_void_p(None)
+    return ctypes.c_double(argument) if isinstance(argument, float) else ctypes.c_int64(argument)

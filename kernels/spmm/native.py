@@ -1,0 +1,41 @@
+"""Launchers of the native row_sum and edge_dot."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..native import ELEMENTS, call
+
+
+def row_sum_native(
+    rowptr: Tensor,
+    columns: Tensor,
+    values: Tensor | None,
+    scale: Tensor | None,
+    constant: float,
+    pieces: Tensor | None,
+    splits: Tensor | None,
+    num_slots: int,
+    x: Tensor,
+    residual: Tensor | None,
+    out_scale: float,
+) -> Tensor:
+    rows, width = rowptr.numel() - 1, x.shape[1]
+    out = x.new_empty(rows, width)
+    values, scale, residual = (None if given is None else given.contiguous() for given in (values, scale, residual))
+    x = x.contiguous()
+    call(
+        "row_sum", ELEMENTS[out.dtype], rowptr.element_size(), rowptr, columns, values, scale, float(constant), x,
+        residual, float(out_scale), out, rows, columns.numel(), width,
+    )  # fmt: skip
+    return out
+
+
+def edge_dot_native(rowptr: Tensor, columns: Tensor, pieces: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
+    out = right.new_empty(columns.shape)
+    left, right = left.contiguous(), right.contiguous()
+    call(
+        "edge_dot", ELEMENTS[right.dtype], rowptr.element_size(), rowptr, columns, left, right, out,
+        rowptr.numel() - 1, columns.numel(), right.shape[1],
+    )  # fmt: skip
+    return out
