@@ -58,6 +58,7 @@ benchmark() { # NAME SECONDS OPTIONS...
 benchmark model 90 --dataset clothing
 benchmark products 65 --edges 100000,1000000,10000000,100000000 --no-compile
 benchmark operators 30 --dataset clothing
+benchmark edges 30 --dataset clothing --edges 1000000
 benchmark accelerate 30 --dataset clothing --edges ""
 [ ${#results[@]} -gt 0 ] && "$python" -P -m bench.report "${results[@]}" \
     --markdown "$out/gpu.md" --html "$out/gpu.html" --chart "$out/gpu.png"

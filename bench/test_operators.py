@@ -11,14 +11,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.timing import interleave, synchronised
-from mde_fast.kernels import bpr, dropout, infonce, node_losses, normalize_rows, topk
+from mde_fast.kernels import bpr, cosine_losses, dropout, infonce, node_losses, normalize_rows, project_rows, topk
 from mde_fast.kernels.bpr.reference import bpr_reference
+from mde_fast.kernels.cosine_losses.reference import cosine_losses_reference
 from mde_fast.kernels.infonce.reference import infonce_reference
 from mde_fast.kernels.node_losses.reference import node_losses_reference
 from mde_fast.kernels.normalize_rows.reference import normalize_rows_reference
+from mde_fast.kernels.project_rows.reference import project_rows_reference
 
 SIZES = {"baby": (19_445, 7_050), "clothing": (39_387, 23_033)}  # users, items; values are random
 MODALITIES, DIM, BATCH, K = 2, 64, 2048, 50
+CONTENT = 4096  # features of an item's image
 TOLERANCE = 1e-4  # relative, float32: sums in another order
 
 
@@ -137,6 +140,42 @@ def test_infonce(benchmark, device, seconds, compiled):
         lambda: infonce(h, weight=weight, nodes=nodes), lambda: infonce_reference(h, weight, nodes, 0.2), compiled
     )
     measure(benchmark, variants, [h], device, seconds)
+
+
+def test_cosine_losses(benchmark, sizes, device, seconds, compiled):
+    """BM3's: the online vectors of users, items and two modalities against targets without a gradient."""
+    pairs = ((0, 1), (1, 0), (2, 1), (3, 1), (2, 2), (3, 3))
+    x, target = (torch.randn(BATCH, 4, DIM, device=device, requires_grad=learns) for learns in (True, False))
+
+    def published():
+        cosines = [F.cosine_similarity(x[:, one], target[:, other], dim=-1) for one, other in pairs]
+        return torch.stack([1 - cosine.mean() for cosine in cosines])
+
+    variants = with_rivals(
+        lambda: cosine_losses(x, target, pairs=pairs),
+        lambda: cosine_losses_reference(x, target, None, None, pairs),
+        compiled,
+        **{"F.cosine_similarity": published},
+    )
+    measure(benchmark, variants, [x], device, seconds)
+
+
+@pytest.mark.parametrize("trained", (False, True), ids=("frozen", "trained"))
+def test_project_rows(benchmark, sizes, device, seconds, compiled, trained):
+    """Positives and negatives of a batch, projected from features that stay or learn."""
+    items = torch.randint(sizes[1], (2 * BATCH,), device=device)
+    features = torch.randn(sizes[1], CONTENT, device=device, requires_grad=trained)
+    weight = torch.randn(DIM, CONTENT, device=device, requires_grad=True)
+    variants = with_rivals(
+        lambda: project_rows(features, items, weight),
+        lambda: project_rows_reference(features, items, weight),
+        compiled,
+        **{
+            "F.linear of F.embedding": lambda: F.linear(F.embedding(items, features), weight),
+            "all items, then rows": lambda: F.embedding(items, F.linear(features, weight)),
+        },
+    )
+    measure(benchmark, variants, [features, weight] if trained else [weight], device, seconds)
 
 
 def blocks_of(size: int, user_vectors: Tensor, item_vectors: Tensor) -> Tensor:

@@ -6,12 +6,16 @@ what the paper calls it   operator                               folder
 E(0)      inputs          :func:`normalize_rows`                ``kernels/normalize_rows``
 eq. 2, 3  LightGCN        :func:`propagate`                      ``kernels/propagate``
 eq. 4     graph convol.   :func:`spmm`                           ``kernels/spmm``
+attention over edges      :func:`edge_dots`, ``edge_softmax``,   ``kernels/edges``
+                          ``source_rows``
 eq. 6-8   MDA, MSA, NLT   :func:`node_losses`                    ``kernels/node_losses``
 eq. 7     contrastive     :func:`infonce`                        ``kernels/infonce``
 eq. 5, 9, 10  BPR         :func:`bpr`                            ``kernels/bpr``
 ranking                   :func:`topk`                           ``kernels/topk``
 eq. 9     negatives       :func:`sample_negatives`               ``kernels/negatives``
+bootstrap losses          :func:`cosine_losses`                  ``kernels/cosine_losses``
 dropout                   :func:`dropout`                        ``kernels/dropout``
+projected content         :func:`project_rows`                   ``kernels/project_rows``
 ========================  =====================================  ==========================
 
 Each folder has the same furniture: ``reference.py`` is the frozen ground truth in plain PyTorch, ``cpu.py`` the CPU
@@ -23,12 +27,15 @@ these, and ``__init__.py`` the autograd function and the public one, which check
 """
 
 from .bpr import bpr
+from .cosine_losses import cosine_losses
 from .csr import CSRGraph
 from .dropout import dropout
+from .edges import edge_dots, edge_softmax, source_rows
 from .infonce import infonce
 from .negatives import NegativeTable, negatives_from_bits, random_bits, sample_negatives
 from .node_losses import node_losses
 from .normalize_rows import normalize_rows
+from .project_rows import project_rows
 from .propagate import propagate
 from .spmm import spmm
 from .topk import topk
@@ -37,14 +44,19 @@ __all__ = [
     "CSRGraph",
     "NegativeTable",
     "bpr",
+    "cosine_losses",
     "dropout",
+    "edge_dots",
+    "edge_softmax",
     "infonce",
     "negatives_from_bits",
     "node_losses",
     "normalize_rows",
+    "project_rows",
     "propagate",
     "random_bits",
     "sample_negatives",
+    "source_rows",
     "spmm",
     "topk",
 ]

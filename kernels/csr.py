@@ -256,19 +256,19 @@ class CSRGraph:
                 self.normalised_values(dtype)
         return self
 
-    def require_operand(self, x: Tensor, rows: int) -> None:
-        """Refuse a dense matrix that a product with this graph cannot take.
+    def require_operand(self, x: Tensor, rows: int, name: str = "x") -> None:
+        """Refuse a dense matrix that an operator on this graph cannot take; ``name`` is what the caller calls it.
 
         Raises:
             ValueError: a shape other than (rows, D), or another device.
             TypeError: not floating point.
         """
         if x.ndim != 2 or x.shape[0] != rows:
-            raise ValueError(f"x has shape {tuple(x.shape)}, a graph of shape {self.shape} needs ({rows}, D)")
+            raise ValueError(f"{name} has shape {tuple(x.shape)}, a graph of shape {self.shape} needs ({rows}, D)")
         if x.device != self.device:
-            raise ValueError(f"x is on {x.device} and the graph on {self.device}: move one of them with .to()")
+            raise ValueError(f"{name} is on {x.device} and the graph on {self.device}: move one of them with .to()")
         if not x.is_floating_point():
-            raise TypeError(f"x is {x.dtype}, expected floating point: call x.float()")
+            raise TypeError(f"{name} is {x.dtype}, expected floating point: call {name}.float()")
 
     def to(self, device) -> CSRGraph:
         """The same graph on another device; what was cached is made there again when asked for."""

@@ -8,7 +8,22 @@ from pathlib import Path
 import torch
 
 from mde_fast import kernels
-from mde_fast.kernels import CSRGraph, bpr, dropout, infonce, node_losses, normalize_rows, propagate, spmm, topk
+from mde_fast.kernels import (
+    CSRGraph,
+    bpr,
+    cosine_losses,
+    dropout,
+    edge_dots,
+    edge_softmax,
+    infonce,
+    node_losses,
+    normalize_rows,
+    project_rows,
+    propagate,
+    source_rows,
+    spmm,
+    topk,
+)
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -38,14 +53,19 @@ def test_types_and_autocast():
     operators = {
         "propagate": lambda x: propagate(graph, x[:, 0]),
         "spmm": lambda x: spmm(graph, x[:, 0]),
+        "edge_dots": lambda x: edge_dots(graph, x[:, 0], x[:, 1]),
+        "edge_softmax": lambda x: edge_softmax(graph, x[0, 0, :4]),
+        "source_rows": lambda x: source_rows(graph, x[:, 0]),
         "bpr": lambda x: bpr(x, x, *ids)[0],
         "node_losses": lambda x: node_losses(x)[0],
+        "cosine_losses": lambda x: cosine_losses(x, x, pairs=((0, 1),), rows=ids[0], target_rows=ids[0]),
         "normalize_rows": normalize_rows,
         "dropout": lambda x: dropout(x, 0.3, torch.tensor(1)),
     }
     others = {
         "infonce": lambda x: infonce(x, weight=torch.ones(3, dtype=x.dtype), nodes=torch.arange(3)),
         "topk": lambda x: topk(x[:, 0], x[:, 1], 2)[0],
+        "project_rows": lambda x: project_rows(x[:, 0], ids[0], x[:, 1]),
     }
     for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         x = torch.randn(3, 2, 16, generator=torch.Generator().manual_seed(0)).to(dtype)
@@ -69,12 +89,17 @@ def test_compiled_whole():
     for operator in (
         lambda: propagate(graph, x[:, 0]),
         lambda: spmm(graph, x[:, 0]),
+        lambda: edge_dots(graph, x[:, 0], x[:, 1]),
+        lambda: edge_softmax(graph, x[0, 0, :4]),
+        lambda: source_rows(graph, x[:, 0]),
         lambda: bpr(x, x, *ids)[0],
         lambda: node_losses(x)[0],
+        lambda: cosine_losses(x, x, pairs=((0, 1),), rows=ids[0], target_rows=ids[0]),
         lambda: normalize_rows(x),
         lambda: dropout(x, 0.3, torch.tensor(1)),
         lambda: infonce(x, weight=torch.ones(3), nodes=torch.arange(3)),
         lambda: topk(x[:, 0], x[:, 1], 2)[0],
+        lambda: project_rows(x[:, 0], ids[0], x[:, 1]),
     ):
         torch.testing.assert_close(torch.compile(operator, fullgraph=True, backend="aot_eager")(), operator())
     draw = torch.compile(lambda users: kernels.sample_negatives(table, users), fullgraph=True, backend="aot_eager")

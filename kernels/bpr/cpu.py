@@ -6,22 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..support import accumulation_dtype
+from ..support import accumulation_dtype, scatter_rows
 from .operands import Operands
 
 
 def _gather(table: Tensor, ids: Tensor) -> Tensor:
     return table.index_select(0, ids).to(accumulation_dtype(table.dtype))
-
-
-def _scatter(rows: Tensor, ids: Tensor, like: Tensor) -> Tensor:
-    """Zeros like a table, plus ``rows[b]`` at ``ids[b]`` for each b in turn."""
-    if like.device.type == "cpu":
-        table = torch.zeros(like.shape, dtype=rows.dtype).index_add_(0, ids, rows)
-    else:
-        # On a GPU index_add_ adds in any order; the backward of an embedding sorts.
-        table = torch.ops.aten.embedding_dense_backward(rows.flatten(1), ids, like.shape[0], -1, False)
-    return table.view(like.shape).to(like.dtype)
 
 
 def _preferences(logits: Tensor | None, ids: Tensor, like: Tensor) -> Tensor:
@@ -102,16 +92,16 @@ def bpr_backward_cpu(
 
     grad_user_logits = grad_item_logits = grad_user_table = None
     if user_logits is not None:
-        grad_user_logits = _scatter(_logit_gradient(user_weight, grad_user_weight), users, user_logits)
+        grad_user_logits = scatter_rows(_logit_gradient(user_weight, grad_user_weight), users, user_logits)
     if item_logits is not None:
         grad_logits = _logit_gradient(item_weight, torch.cat(grad_item_weights))
-        grad_item_logits = _scatter(grad_logits, items, item_logits)
+        grad_item_logits = scatter_rows(grad_logits, items, item_logits)
     if user_table is not None:
         scale = grad_regulariser.to(user.dtype) * (2 / max(users.shape[0] * user_table.shape[2], 1))
-        grad_user_table = _scatter(_gather(user_table, users).mul_(scale), users, user_table)
+        grad_user_table = scatter_rows(_gather(user_table, users).mul_(scale), users, user_table)
     return (
-        _scatter(grad_user, users, h_users),
-        _scatter(torch.cat(grad_items), items, h_items),
+        scatter_rows(grad_user, users, h_users),
+        scatter_rows(torch.cat(grad_items), items, h_items),
         h_users.new_empty(0) if grad_user_logits is None else grad_user_logits,
         h_users.new_empty(0) if grad_item_logits is None else grad_item_logits,
         h_users.new_empty(0) if grad_user_table is None else grad_user_table,

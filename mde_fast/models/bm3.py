@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..kernels import CSRGraph, dropout, normalize_rows, propagate
+from ..kernels import CSRGraph, cosine_losses, dropout, propagate
 from ..nn.linear import linear
 from ..nn.tables import node_table
 from ..nn.towers import feature_towers
@@ -88,20 +88,15 @@ class BM3(Model[BM3Options]):
             F.embedding(items, all_items),
             *(tower(items) for tower in self.towers),
         ]
-        # Both of length 1, (B, D) each, so that an inner product is a cosine.
-        predicted = normalize_rows(self.predictor(torch.cat(online))).split(len(users))
-        targets = normalize_rows(torch.cat(self._targets(online, batch))).split(len(users))
-
-        def apart(one: int, other: int) -> Tensor:
-            """1 - cosine of a prediction and a target, mean over the batch: ()."""
-            return 1 - (predicted[one] * targets[other]).sum() / max(len(users), 1)
-
-        user, item, modalities = 0, 1, range(2, len(online))
-        # L_rec: a user's prediction points at the item, the item's at the user.
-        reconstruction = apart(user, item) + apart(item, user)
-        # L_align and L_mask: a modality's prediction points at the item, and at the modality itself.
-        alignment = torch.stack([apart(modality, item) for modality in modalities]).sum()
-        masked = torch.stack([apart(modality, modality) for modality in modalities]).sum()
+        user, item, *modalities = range(len(online))
+        pairs = (  # a prediction and a target
+            *((user, item), (item, user)),  # L_rec: a user's prediction points at the item, the item's at the user
+            *((modality, item) for modality in modalities),  # L_align: a modality's points at the item
+            *((modality, modality) for modality in modalities),  # L_mask: and at the modality itself
+        )
+        predicted = self.predictor(torch.stack(online, dim=1))  # (B, 2 + M, D), as the targets
+        losses = cosine_losses(predicted, torch.stack(self._targets(online, batch), dim=1), pairs=pairs)
+        reconstruction, alignment, masked = (part.sum() for part in losses.split([2, len(modalities), len(modalities)]))
         if options.regulariser == "norms":
             regulariser = (torch.linalg.vector_norm(all_users) + torch.linalg.vector_norm(all_items)) / self.num_items
         else:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..kernels import CSRGraph, normalize_rows, spmm
-from ..nn.edge_softmax import edge_dots, edge_softmax, source_rows
+from ..kernels import CSRGraph, edge_dots, edge_softmax, normalize_rows, source_rows, spmm
 from ..nn.towers import NEGATIVE_SLOPE, feature_towers
 from ..options import Options, at_least, option
 from .model import Batch, Inputs, Model

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from ..kernels import project_rows
+from ..kernels.project_rows.precision import FEATURE_DTYPES, tf32_products
 from .linear import linear
-from .projection import FEATURE_DTYPES, project_rows, tf32_products
 
 __all__ = ["FEATURE_DTYPES", "FeatureTower", "feature_towers"]
 

@@ -6,7 +6,20 @@ from comparing import assert_close
 from operands import GRAPHS, SYMMETRIC_GRAPHS, random, random_ids
 from support import forced
 
-from mde_fast.kernels import bpr, dropout, infonce, node_losses, normalize_rows, propagate, spmm
+from mde_fast.kernels import (
+    bpr,
+    cosine_losses,
+    dropout,
+    edge_dots,
+    edge_softmax,
+    infonce,
+    node_losses,
+    normalize_rows,
+    project_rows,
+    propagate,
+    source_rows,
+    spmm,
+)
 
 
 def _bpr(users, items, user_logits, item_logits):
@@ -22,9 +35,17 @@ OPERATORS = {
         lambda x, values: spmm(GRAPHS["square"]().to(x.device), x, values=values),
         ((6, 2), (13,)),
     ),
+    "edge_dots": (lambda left, right: edge_dots(GRAPHS["square"]().to(left.device), left, right), ((6, 2), (6, 2))),
+    "edge_softmax": (lambda scores: edge_softmax(GRAPHS["square"]().to(scores.device), scores), ((13,),)),
+    "source_rows": (lambda table: source_rows(GRAPHS["square"]().to(table.device), table), ((6, 2),)),
     "normalize_rows": (normalize_rows, ((4, 3),)),
     "dropout": (lambda x: dropout(x, 0.3, torch.tensor(1, device=x.device)).square(), ((4, 3),)),
+    "project_rows": (
+        lambda features, weight: project_rows(features, torch.tensor([2, 0, 2], device=features.device), weight),
+        ((4, 3), (2, 3)),
+    ),
     "node_losses": (lambda h, logits: node_losses(h, free_logits=logits), ((4, 2, 3), (4,))),
+    "cosine_losses": (lambda x, target: cosine_losses(x, target, pairs=((0, 1), (1, 1))), ((4, 2, 3), (4, 2, 3))),
     "infonce": (
         lambda h, weight: infonce(h, weight=weight, nodes=torch.arange(4, device=h.device)),
         ((4, 2, 3), (4,)),

@@ -1,0 +1,82 @@
+"""CPU path of project_rows: an item that comes several times is projected once, its features read block by block.
+
+On a GPU these calls project the batch's rows, or all items where these are fewer: nothing there may wait for the number
+of different items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+
+from .precision import tf32_products, working_dtype
+
+ROWS_PER_BLOCK = 128  # of features: a block stays in a processor's cache between its gather and its product
+
+
+def project_rows_forward_cpu(features: Tensor, items: Tensor, weight: Tensor, precision: str) -> Tensor:
+    dtype = working_dtype(features, precision)
+    across = weight.T.to(dtype).contiguous()  # (F, D), which a CPU multiplies faster than its transpose
+    if features.device.type == "cpu":
+        different, place = torch.unique(items, return_inverse=True)
+        projected = features.new_empty(len(different), weight.shape[0], dtype=dtype)
+        for start, rows in _blocks(features, different, dtype):
+            torch.mm(rows, across, out=projected[start : start + len(rows)])
+        return projected.index_select(0, place).to(weight.dtype)
+    few = len(items) < len(features)
+    rows = features.index_select(0, items) if few else features
+    with tf32_products() if precision == "tf32" else nullcontext():
+        projected = rows.to(dtype) @ across
+    return (projected if few else projected.index_select(0, items)).to(weight.dtype)
+
+
+def project_rows_backward_cpu(
+    grad: Tensor, features: Tensor, items: Tensor, weight: Tensor, precision: str, train_features: bool
+) -> tuple[Tensor, Tensor]:
+    dtype = working_dtype(features, precision)
+    if features.device.type == "cpu":
+        different, place = torch.unique(items, return_inverse=True)
+        grad_rows = grad.new_zeros(len(different), grad.shape[1]).index_add_(0, place, grad).to(dtype)
+        grad_weight = grad.new_zeros(weight.shape, dtype=dtype)
+        for start, rows in _blocks(features, different, dtype):
+            grad_weight.addmm_(grad_rows[start : start + len(rows)].T, rows)
+        grad_features = features.new_zeros(features.shape if train_features else 0)
+        if train_features:
+            along = weight.to(dtype)
+            for start in range(0, len(different), ROWS_PER_BLOCK):
+                block = slice(start, start + ROWS_PER_BLOCK)
+                grad_features[different[block]] = (grad_rows[block] @ along).to(features.dtype)
+        return grad_features, grad_weight.to(weight.dtype)
+    few = len(items) < len(features)
+    everywhere = None if few and not train_features else gradient_of_all(grad, features, items, dtype)
+    if few or everywhere is None:
+        rows, grad_rows = features.index_select(0, items), grad.to(dtype)
+    else:
+        rows, grad_rows = features, everywhere
+    with tf32_products() if precision == "tf32" else nullcontext():
+        grad_weight = (grad_rows.T @ rows.to(dtype)).to(weight.dtype)
+    return gradient_of_features(everywhere if train_features else None, features, weight, precision), grad_weight
+
+
+def gradient_of_all(grad: Tensor, features: Tensor, items: Tensor, dtype: torch.dtype) -> Tensor:
+    """(I, D) the batch's gradients, added up for each item; they are sorted before, so that bits repeat on a GPU."""
+    return torch.ops.aten.embedding_dense_backward(grad, items, len(features), -1, False).to(dtype)
+
+
+def gradient_of_features(everywhere: Tensor | None, features: Tensor, weight: Tensor, precision: str) -> Tensor:
+    """(I, F) from the gradient of all items' projections, or (0,) where features are not trained."""
+    if everywhere is None:
+        return features.new_empty(0)
+    with tf32_products() if precision == "tf32" else nullcontext():
+        return (everywhere @ weight.to(everywhere.dtype)).to(features.dtype)
+
+
+def _blocks(features: Tensor, items: Tensor, dtype: torch.dtype) -> Iterator[tuple[int, Tensor]]:
+    """Where a block of items starts, and its features (at most ROWS_PER_BLOCK, F), overwritten by the next block."""
+    gathered = features.new_empty(min(ROWS_PER_BLOCK, len(items)), features.shape[1])
+    for start in range(0, len(items), ROWS_PER_BLOCK):
+        chosen = items[start : start + ROWS_PER_BLOCK]
+        yield start, torch.index_select(features, 0, chosen, out=gathered[: len(chosen)]).to(dtype)
