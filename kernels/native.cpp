@@ -3,6 +3,7 @@
 
 #include "bpr/native.cpp"
 #include "dropout/native.cpp"
+#include "edges/native.cpp"
 #include "node_losses/native.cpp"
 #include "normalize_rows/native.cpp"
 #include "spmm/native.cpp"

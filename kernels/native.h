@@ -167,6 +167,32 @@ inline void parallel_blocks(int64_t threads, int64_t count, int64_t block, Body 
   });
 }
 
+constexpr int64_t PARTS_PER_THREAD = 16;  // of a graph, so that hubs keep nobody waiting
+
+// The first row of a part of all edges and rows: rows before it hold at least so many of both.
+template <class I>
+inline int64_t first_row(const I* rowptr, int64_t rows, int64_t work) {
+  int64_t low = 0, high = rows;
+  while (low < high) {
+    const int64_t middle = (low + high) / 2;
+    if (int64_t(rowptr[middle]) + middle < work)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+// body(row) for every row, threads taking parts of like many edges.
+template <class I, class Body>
+inline void each_row(int64_t threads, const I* rowptr, int64_t rows, Body body) {
+  const int64_t work = rows ? int64_t(rowptr[rows]) + rows : 0, parts = threads > 1 ? threads * PARTS_PER_THREAD : 1;
+  parallel(threads, parts, [&](int64_t part) {
+    const int64_t last = part + 1 == parts ? rows : first_row(rowptr, rows, work * (part + 1) / parts);
+    for (int64_t row = part ? first_row(rowptr, rows, work * part / parts) : 0; row < last; ++row) body(row);
+  });
+}
+
 // A call with a value of the element type that kernels/native.py numbers so.
 template <class Body>
 inline void with_element(int64_t code, Body body) {

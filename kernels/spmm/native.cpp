@@ -5,7 +5,6 @@ namespace mde_fast {
 namespace {
 
 constexpr int64_t AHEAD = 8;           // edges whose rows are asked for before they are needed
-constexpr int64_t PARTS_PER_THREAD = 16;  // of like many edges, so that hubs keep nobody waiting
 constexpr int64_t CACHE_LINE = 64;
 
 template <class T>
@@ -70,30 +69,6 @@ struct Product {
     for (; column < width; ++column) element(row, column);
   }
 };
-
-// The first row of a part of all edges and rows: rows before it hold at least so many of both.
-template <class I>
-int64_t first_row(const I* rowptr, int64_t rows, int64_t work) {
-  int64_t low = 0, high = rows;
-  while (low < high) {
-    const int64_t middle = (low + high) / 2;
-    if (int64_t(rowptr[middle]) + middle < work)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low;
-}
-
-// body(row) for every row, threads taking parts of like many edges.
-template <class I, class Body>
-void each_row(int64_t threads, const I* rowptr, int64_t rows, Body body) {
-  const int64_t work = rows ? int64_t(rowptr[rows]) + rows : 0, parts = threads > 1 ? threads * PARTS_PER_THREAD : 1;
-  parallel(threads, parts, [&](int64_t part) {
-    const int64_t last = part + 1 == parts ? rows : first_row(rowptr, rows, work * (part + 1) / parts);
-    for (int64_t row = part ? first_row(rowptr, rows, work * part / parts) : 0; row < last; ++row) body(row);
-  });
-}
 
 }  // namespace
 
