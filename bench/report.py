@@ -116,15 +116,22 @@ def _product_line(row: dict, names: list[str]) -> tuple[str, ...]:
 
 
 def _operator_table(rows: list[dict]) -> Table:
-    head = ("operator", "size", "direction", "mde_fast", "alternatives", "over the best")
+    floors = ("% of floor",) if any(isinstance(row.get("floor_ms"), dict) for row in rows) else ()  # since 0.2.0
+    head = ("operator", "size", "direction", "mde_fast", "alternatives", "over the best", *floors)
     directions = (("forward_ms", "forward"), ("forward_backward_ms", "forward + backward"))
     lines = (
-        (row["operator"], row["size"], direction, *_against_others(row[kind]))
+        (row["operator"], row["size"], direction, *_against_others(row[kind]), *(_of_floor(row, kind) for _ in floors))
         for row in rows
         for kind, direction in directions
         if kind in row
     )
     return Table(head, tuple(lines))
+
+
+def _of_floor(row: dict, kind: str) -> str:
+    """How near we come to what a copy of the same bytes, or the product alone, takes on this machine."""
+    floor = row["floor_ms"].get(kind)
+    return "" if floor is None else f"{100 * floor / row[kind]['mde_fast']['median']:.0f} %"
 
 
 def _against_others(timings: dict) -> tuple[str, str, str]:

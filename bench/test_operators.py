@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.timing import interleave, synchronised
+from bench.timing import copy_ceiling, interleave, synchronised
 from mde_fast.kernels import bpr, cosine_losses, dropout, infonce, node_losses, normalize_rows, project_rows, topk
 from mde_fast.kernels.bpr.reference import bpr_reference
 from mde_fast.kernels.cosine_losses.reference import cosine_losses_reference
@@ -40,7 +40,21 @@ def gradients(run: Callable, leaves: list[Tensor]) -> list[Tensor]:
     return [*(output.detach() for output in outputs), *torch.autograd.grad(outputs, leaves, upstream)]
 
 
-def measure(benchmark, variants: dict[str, Callable], leaves: list[Tensor], device, seconds: float) -> None:
+@pytest.fixture(scope="module")
+def floors(device) -> Callable[[int, int], dict[str, float]]:
+    """Milliseconds that a copy takes for so many float32 numbers, read or written: forward, and both directions."""
+    gb_s = copy_ceiling(device)
+    return lambda forward, both: {"forward_ms": 4 * forward / gb_s / 1e6, "forward_backward_ms": 4 * both / gb_s / 1e6}
+
+
+def measure(
+    benchmark,
+    variants: dict[str, Callable],
+    leaves: list[Tensor],
+    device,
+    seconds: float,
+    floor: dict[str, float] | None = None,
+) -> None:
     """Check every variant against the first, then time forward alone and both directions."""
     expected = gradients(variants["mde_fast"], leaves)
     for name, run in variants.items():
@@ -60,17 +74,19 @@ def measure(benchmark, variants: dict[str, Callable], leaves: list[Tensor], devi
             {name: partial(gradients, run, leaves) for name, run in variants.items()}, device, seconds=seconds
         ),
     }
-    record(benchmark, timings, "forward_backward_ms")
+    record(benchmark, timings, "forward_backward_ms", floor)
     benchmark.pedantic(synchronised(gradients, device), args=(variants["mde_fast"], leaves), rounds=5)
 
 
-def record(benchmark, timings: dict, main: str) -> None:
+def record(benchmark, timings: dict, main: str, floor: dict[str, float] | None = None) -> None:
+    """``floor``: milliseconds that nothing can be faster than, for each kind of timing."""
     best = min(timing.median for name, timing in timings[main].items() if name != "mde_fast")
     benchmark.extra_info.update(
         {kind: {name: timing.as_dict() for name, timing in rows.items()} for kind, rows in timings.items()},
         operator=benchmark.name.partition("[")[0].removeprefix("test_"),
         size=benchmark.name.partition("[")[2].rstrip("]"),
         speed_up_over_best=best / timings[main]["mde_fast"].median,
+        floor_ms=floor or {},
     )
 
 
@@ -85,14 +101,14 @@ def rows(count: int, device) -> Tensor:
     return torch.randn(count, MODALITIES, DIM, device=device, requires_grad=True)
 
 
-def test_normalize_rows(benchmark, sizes, device, seconds, compiled):
+def test_normalize_rows(benchmark, sizes, device, seconds, compiled, floors):
     x = rows(sum(sizes), device)
     variants = with_rivals(lambda: normalize_rows(x), lambda: normalize_rows_reference(x, 1.0), compiled)
     variants["F.normalize"] = lambda: F.normalize(x, dim=-1)
-    measure(benchmark, variants, [x], device, seconds)
+    measure(benchmark, variants, [x], device, seconds, floors(2 * x.numel(), 5 * x.numel()))
 
 
-def test_dropout(benchmark, sizes, device, seconds, compiled):
+def test_dropout(benchmark, sizes, device, seconds, compiled, floors):
     """F.dropout has a mask of its own and keeps it: its time is compared, its numbers are not."""
     x, seed = rows(sum(sizes), device), torch.tensor(5, device=device)
     variants = {"mde_fast": lambda: dropout(x, 0.3, seed), "F.dropout": lambda: F.dropout(x, 0.3)}
@@ -104,11 +120,11 @@ def test_dropout(benchmark, sizes, device, seconds, compiled):
             {name: partial(gradients, run, [x]) for name, run in variants.items()}, device, seconds=seconds
         ),
     }
-    record(benchmark, timings, "forward_backward_ms")
+    record(benchmark, timings, "forward_backward_ms", floors(2 * x.numel(), 4 * x.numel()))
     benchmark.pedantic(synchronised(gradients, device), args=(variants["mde_fast"], [x]), rounds=5)
 
 
-def test_node_losses(benchmark, sizes, device, seconds, compiled):
+def test_node_losses(benchmark, sizes, device, seconds, compiled, floors):
     h = rows(sum(sizes), device)
     logits = torch.randn(sum(sizes), MODALITIES, device=device)
     variants = with_rivals(
@@ -116,10 +132,10 @@ def test_node_losses(benchmark, sizes, device, seconds, compiled):
         lambda: node_losses_reference(h, logits, None, True, "row_l2", "cosine"),
         compiled,
     )
-    measure(benchmark, variants, [h], device, seconds)
+    measure(benchmark, variants, [h], device, seconds, floors(h.numel(), 3 * h.numel()))
 
 
-def test_bpr(benchmark, sizes, device, seconds, compiled):
+def test_bpr(benchmark, sizes, device, seconds, compiled, floors):
     h_users, h_items, table = (rows(count, device) for count in (*sizes, sizes[0]))
     user_logits, item_logits = (torch.randn(count, MODALITIES, device=device, requires_grad=True) for count in sizes)
     users, positives, negatives = (
@@ -131,7 +147,9 @@ def test_bpr(benchmark, sizes, device, seconds, compiled):
         lambda: bpr_reference(*triple, user_logits, item_logits, table, "concat"),
         compiled,
     )
-    measure(benchmark, variants, [h_users, h_items, table, user_logits, item_logits], device, seconds)
+    gathered, written = 4 * BATCH * MODALITIES * DIM, h_users.numel() + h_items.numel() + table.numel()
+    floor = floors(gathered, 2 * gathered + written)
+    measure(benchmark, variants, [h_users, h_items, table, user_logits, item_logits], device, seconds, floor)
 
 
 def test_infonce(benchmark, device, seconds, compiled):
@@ -197,7 +215,6 @@ def test_topk(benchmark, sizes, device, seconds):
         assert same > 0.999, f"{name} agrees on {same:.4f} only"
     variants["the product alone"] = lambda: [block @ item_vectors.T for block in user_vectors.split(128)][-1]
     timings = interleave(variants, device, seconds=2 * seconds)
-    benchmark.extra_info["floor_ms"] = timings.pop("the product alone").median
-    timings = {"forward_ms": timings}
-    record(benchmark, timings, "forward_ms")
+    floor = {"forward_ms": timings.pop("the product alone").median}
+    record(benchmark, {"forward_ms": timings}, "forward_ms", floor)
     benchmark.pedantic(synchronised(variants["mde_fast"], device), rounds=3)
