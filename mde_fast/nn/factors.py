@@ -118,13 +118,13 @@ def rank_for_error(features: Tensor, error: float) -> int:
     return _rank(squares, squares.sum(), error) or len(squares)
 
 
-def cut(factors: Factors, *, rank: int | None = None, error: float = EXACT) -> Factors:
+def cut(factors: Factors, rank: int | None, error: float | None = None) -> Factors:
     """Exact factors of one block cut off at a rank, or at the smallest that keeps an error of ||X - Q B|| / ||X||."""
     (right,) = factors.right
     assert isinstance(right, Tensor)
     left, turned, squares = _principal(factors.left, torch.eye(len(right), dtype=torch.float64))
     if rank is None:
-        rank = _rank(squares, squares.sum(), error) or len(squares)
+        rank = _rank(squares, squares.sum(), error or EXACT) or len(squares)
     kept = float(squares[:rank].sum() / squares.sum()) if squares.sum() > 0 else 1.0
     return _factors(left[:, :rank], right.T.double() @ turned[:, :rank], kept)
 

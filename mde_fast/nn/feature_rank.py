@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -59,58 +60,55 @@ class FeatureRank:
         most = largest_rank_that_pays(*features.shape)
         if self.value == "full" or most < 1:
             return features
-        columns = features.shape[1]
-        factors = self._cached("exact", lambda: exact_factors(features, most), name, features)
+        factors = self._kept("exact", lambda: exact_factors(features, most), name, features)
         if self.value != "exact":
-            factors = self._other(factors, most, name, features)
-        if factors is None:
-            if self.value != "exact":
-                what = f"more than {most:,} of {columns:,} columns would be needed and" if self._error() else "it"
-                logger.info(
-                    "features %s: --feature-rank %s is not used: %s would not save a fifth of the products",
-                    *(name, self.value, what),
-                )
-            return features
-        rank = factors.left.shape[1]
-        found = f"{rank:,} of {columns:,} columns are independent"
-        if factors.kept < 1:
-            error = (1 - factors.kept) ** 0.5
-            found = f"rank {rank:,} of {columns:,} columns has {factors.kept:.2%} of X (squares; error {error:.2g})"
-        logger.info("features %s: %s: the first layer's products cost %s (--feature-rank)", name, found, f"{rank:,}")
-        return factors
+            factors = self._smaller(factors, most, name, features)
+        columns = f"{features.shape[1]:,} columns"
+        if factors is not None:
+            logger.info("features %s: %s (--feature-rank)", name, _described(factors, columns))
+        elif self.value != "exact":
+            what = f"all {columns} are multiplied, more than {most:,} of any kind would save too little"
+            logger.info("features %s: %s (--feature-rank %s)", name, what, self.value)
+        return features if factors is None else factors
 
-    def _error(self) -> float | None:
-        """The error that ``auto`` names."""
-        kind, _, error = self.value.partition(":")
-        return float(error) if kind == "auto" else None
-
-    def _other(self, exact: Factors | None, most: int, name: str, features: Tensor) -> Factors | None:
-        """Factors that are cut off, from exact ones where there are any; None where their rank does not pay."""
-        error = self._error()
-        rank = None if error else int(self.value)
+    def _smaller(self, exact: Factors | None, most: int, name: str, features: Tensor) -> Factors | None:
+        """Factors of the rank or the error asked for, from exact ones where there are any; None where they do not pay."""
+        kind, _, tail = self.value.partition(":")
+        error = float(tail) if kind == "auto" else None
+        rank = int(self.value) if error is None else None
         if exact is not None:
-            if rank is not None and rank >= exact.left.shape[1]:
-                return exact
-            return cut(exact, rank=rank) if error is None else cut(exact, error=error)
-        if rank is not None and rank > most:
-            return None
+            enough = rank is not None and rank >= exact.left.shape[1]
+            return exact if enough else cut(exact, rank, error)
 
         def make() -> Factors | None:
-            needed = rank if error is None else rank_for_error(features, error)
-            factors = None if needed is None or needed > most else truncated_factors(features, needed, error)
-            return None if factors is None or factors.left.shape[1] > most else factors
+            needed = rank_for_error(features, error) if rank is None else rank
+            return truncated_factors(features, needed, error) if needed <= most else None
 
-        return self._cached(self.value, make, name, features)
+        factors = self._kept(self.value, make, name, features)
+        return factors if factors is not None and factors.left.shape[1] <= most else None
 
-    def _cached(self, what: str, make, name: str, features: Tensor) -> Factors | None:
+    def _kept(self, what: str, make: Callable[[], Factors | None], name: str, features: Tensor) -> Factors | None:
+        """What ``make`` returns, from the cache if it is there."""
+
         def to_tensors() -> dict[str, Tensor]:
             factors = make()
             if factors is None:
-                return {"left": torch.empty(0)}
+                return {"kept": torch.tensor(0.0)}
             (right,) = factors.right
+            assert isinstance(right, Tensor)
             return {"left": factors.left, "right": right, "kept": torch.tensor(factors.kept, dtype=torch.float64)}
 
-        tensors = self._cache.tensors(to_tensors, f"factors of {name}", FORMAT, what, PAYS, features.numpy())
-        if "right" not in tensors:
+        key = FORMAT, what, PAYS, features.numpy()
+        tensors = self._cache.tensors(to_tensors, f"factors of {name}", *key)
+        if "left" not in tensors:
             return None
         return Factors(tensors["left"], (tensors["right"],), float(tensors["kept"]))
+
+
+def _described(factors: Factors, columns: str) -> str:
+    rank = f"{factors.left.shape[1]:,}"
+    found = f"{rank} of {columns} are independent"
+    if factors.kept < 1:
+        error = (1 - factors.kept) ** 0.5
+        found = f"rank {rank} instead of {columns} keeps {factors.kept:.2%} of the squares, an error of {error:.2g}"
+    return f"{found}: the first layer's products cost {rank}"
