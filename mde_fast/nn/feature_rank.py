@@ -72,7 +72,7 @@ class FeatureRank:
         return features if factors is None else factors
 
     def _smaller(self, exact: Factors | None, most: int, name: str, features: Tensor) -> Factors | None:
-        """Factors of the rank or the error asked for, from exact ones where there are any; None where they do not pay."""
+        """Of the rank or the error asked for, cut from exact factors where these are; None where they do not pay."""
         kind, _, tail = self.value.partition(":")
         error = float(tail) if kind == "auto" else None
         rank = int(self.value) if error is None else None
