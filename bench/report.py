@@ -245,6 +245,13 @@ def _other_lines(benchmarks: list[dict]) -> Iterable[str]:
             shape = " x ".join(f"{size:,}" for size in info["shape"])
             found = f"rank {info['rank']:,} of {shape}, {info['features']}"
             yield f"--feature-rank {info['value']}: {found}, found in {bench['stats']['median']:.1f} s"
+        if bench["name"].startswith("test_tower_product"):
+            first, *others = ((name, timing["median"]) for name, timing in info["ms"].items())
+            factors = ", ".join(f"{name} {first[1] / median:.2f}x" for name, median in others)
+            yield f"{info['product']}, {info['instructions']}: {first[0]} {first[1]:.0f} ms, times as fast: {factors}"
+        if bench["name"].startswith("test_roundings_of_a_tower"):
+            each = "; ".join(f"{name} {out:.2e}, {grad:.2e}" for name, (out, grad) in info["errors"].items())
+            yield f"relative errors of an image tower's result and gradient, {info['precision']}: {each}"
         if bench["name"].startswith("test_negatives"):
             both = ", ".join(f"{name} {_cell(timing)} ms" for name, timing in info["ms"].items())
             yield f"negatives of an epoch, {info['dataset']}: {both}"
