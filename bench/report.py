@@ -70,6 +70,12 @@ def describe(result: dict) -> list[Block]:
     if accelerated:
         title = Paragraph(", batch 2,048, Adam", "training step of other models")
         blocks += [title, _accelerated_table(accelerated)]
+    ranks = _measured_by(benchmarks, "test_feature_rank")
+    if ranks:
+        blocks += [
+            Paragraph(", --feature-rank full and less", f"training step, {ranks[0]['dataset']}"),
+            _rank_table(ranks),
+        ]
     models = _measured_by(benchmarks, "test_model_of_the_listing")
     if models:
         blocks += model_blocks(models)
@@ -168,6 +174,25 @@ def _accelerated_table(rows: list[dict]) -> Table:
     return Table(("graph", "model", "PyTorch", "accelerated", "factor", "first step"), tuple(lines))
 
 
+def _rank_table(rows: list[dict]) -> Table:
+    """A line for each value of the option, and how much of the time it saves against all columns."""
+    lines = (
+        (
+            row["model"],
+            row["precision"],
+            row["features"],
+            value,
+            f"{row['columns'][value]:,}",
+            _cell(timing),
+            f"{row['ms']['full']['median'] / timing['median']:.2f}x",
+        )
+        for row in rows
+        for value, timing in row["ms"].items()
+    )
+    head = ("model", "precision", "image features", "rank", "columns, all modalities", "ms", "times as fast")
+    return Table(head, tuple(lines))
+
+
 def model_blocks(rows: list[dict]) -> Iterator[Block]:
     """A table of a step and one of an evaluation, a line for each model, and what is in a step."""
     first = rows[0]
@@ -223,6 +248,17 @@ def _other_lines(benchmarks: list[dict]) -> Iterable[str]:
         if bench["name"].startswith("test_graphs"):
             cached = bench["stats"]["median"]
             yield f"graphs, {info['dataset']}: {info['cold_seconds']:.1f} s cold, {cached:.2f} s cached"
+        if bench["name"].startswith("test_finding_the_rank"):
+            shape = " x ".join(f"{size:,}" for size in info["shape"])
+            found = f"rank {info['rank']:,} of {shape}, {info['features']}"
+            yield f"--feature-rank {info['value']}: {found}, found in {bench['stats']['median']:.1f} s"
+        if bench["name"].startswith("test_tower_product"):
+            first, *others = ((name, timing["median"]) for name, timing in info["ms"].items())
+            factors = ", ".join(f"{name} {first[1] / median:.2f}x" for name, median in others)
+            yield f"{info['product']}, {info['instructions']}: {first[0]} {first[1]:.0f} ms, times as fast: {factors}"
+        if bench["name"].startswith("test_roundings_of_a_tower"):
+            each = "; ".join(f"{name} {out:.2e}, {grad:.2e}" for name, (out, grad) in info["errors"].items())
+            yield f"relative errors of an image tower's result and gradient, {info['precision']}: {each}"
         if bench["name"].startswith("test_negatives"):
             both = ", ".join(f"{name} {_cell(timing)} ms" for name, timing in info["ms"].items())
             yield f"negatives of an epoch, {info['dataset']}: {both}"

@@ -31,7 +31,9 @@ def dataset(request) -> InteractionDataset:
 
 
 def mde_step(dataset, device, *, precision="fp32", captured=False) -> TrainingStep:
-    return make_step(make_config({"dataset": dataset.name, "precision": precision}), dataset, device, captured=captured)
+    """With all columns of the features: how many of them are independent is a matter of the dataset."""
+    config = make_config({"dataset": dataset.name, "precision": precision, "feature_rank": "full"})
+    return make_step(config, dataset, device, captured=captured)
 
 
 def tower_only(step):

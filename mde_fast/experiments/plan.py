@@ -107,13 +107,16 @@ def plan_runs(experiments: Iterable[str], layers: Layers, seeds: Sequence[int], 
 
 
 def _as_it_was_begun(run: PlannedRun, layers: Layers) -> PlannedRun:
-    """A run that 0.1.0 began goes on as it was: there the preset of another model than MDE won over flags.
+    """A run that 0.1.0 began goes on as it was: what nobody asks for now stays, where another default came with 0.2.0.
 
-    Flags of the row did not exist there, so that what they ask for now is to be what it was begun with.
+    And there the preset of another model than MDE won over flags. Flags of the row did not exist, so that what they ask
+    for now is to be what it was begun with.
     """
-    if not run.begun or run.config.model == DEFAULT_MODEL or not is_older(run.path / "config.yaml", "0.2.0"):
+    if not run.begun or not is_older(run.path / "config.yaml", "0.2.0"):
         return run
     stored = RunFolder.open(run.path).config().values()
-    asked = layers.of_row.get(run.row, {})
-    kept = {name: stored[name] for name in layers.preset_of(run.config.model).options if name not in asked}
+    of_row, model = layers.of_row.get(run.row, {}), run.config.model
+    names = [name for name, entry in schema(model).items() if entry.before is not None and name not in layers.given]
+    names += [] if model == DEFAULT_MODEL else layers.preset_of(model).options
+    kept = {name: stored[name] for name in names if name not in of_row}
     return replace(run, config=with_options(run.config, **kept))

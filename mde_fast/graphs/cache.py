@@ -1,4 +1,4 @@
-"""Finished graphs on disk, found again by a hash of what they were made from."""
+"""Finished graphs, and other tensors that take a while, on disk: found again by a hash of what they were made from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORMAT = "1"  # part of every key: raise it when a builder's result changes
 
 
 class GraphCache:
-    """Keeps graphs as safetensors files named by a hash of contents and settings.
+    """Keeps graphs and other tensors as safetensors files named by a hash of contents and settings.
 
     A file that cannot be read is made anew; a folder that cannot be written only costs time at the next start, and
     both are logged.
@@ -39,7 +39,7 @@ class GraphCache:
             tensors = {"rowptr": graph.rowptr, "columns": graph.columns, "shape": torch.tensor(graph.shape)}
             return tensors if graph.values is None else tensors | {"values": graph.values}
 
-        tensors = self._tensors(to_tensors, what, key)
+        tensors = self.tensors(to_tensors, what, *key)
         return CSRGraph(
             rowptr=tensors["rowptr"],
             columns=tensors["columns"],
@@ -49,18 +49,19 @@ class GraphCache:
 
     def array(self, build: Callable[[], np.ndarray], what: str, *key) -> np.ndarray:
         """The array that ``build`` returns, which must depend on ``key`` alone."""
-        return self._tensors(lambda: {"array": torch.from_numpy(build())}, what, key)["array"].numpy()
+        return self.tensors(lambda: {"array": torch.from_numpy(build())}, what, *key)["array"].numpy()
 
-    def _tensors(self, build: Callable[[], dict[str, torch.Tensor]], what: str, key: tuple) -> dict[str, torch.Tensor]:
+    def tensors(self, build: Callable[[], dict[str, torch.Tensor]], what: str, *key) -> dict[str, torch.Tensor]:
+        """The tensors that ``build`` returns, which must depend on ``key`` alone."""
         if self.folder is None:
             return build()
         path = self.folder / f"{what.split()[0]}-{_hash(what.split()[0], *key)}.safetensors"
         try:
             return load_file(path)
         except FileNotFoundError:
-            logger.info("building graph: %s", what)
+            logger.info("building: %s", what)
         except (SafetensorError, OSError) as error:
-            logger.warning("cached graph %s cannot be read (%s); building it anew", path, error)
+            logger.warning("cached file %s cannot be read (%s); building it anew", path, error)
         tensors = build()
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
@@ -70,7 +71,7 @@ class GraphCache:
         except (SafetensorError, OSError) as error:
             if os.path.isdir(self.folder):  # which raises nothing where not even looking is allowed
                 temporary.unlink(missing_ok=True)
-            logger.warning("graph not cached in %s (%s)", self.folder, error)
+            logger.warning("not cached in %s (%s)", self.folder, error)
         return tensors
 
 
@@ -81,10 +82,10 @@ class GraphsInMemory(GraphCache):
         super().__init__(folder)
         self.made: dict[str, dict[str, torch.Tensor]] = {}
 
-    def _tensors(self, build: Callable[[], dict[str, torch.Tensor]], what: str, key: tuple) -> dict[str, torch.Tensor]:
+    def tensors(self, build: Callable[[], dict[str, torch.Tensor]], what: str, *key) -> dict[str, torch.Tensor]:
         name = _hash(what, *key)
         if name not in self.made:
-            self.made[name] = super()._tensors(build, what, key)
+            self.made[name] = super().tensors(build, what, *key)
         return self.made[name]
 
 

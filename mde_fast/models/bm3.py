@@ -66,7 +66,11 @@ class BM3(Model[BM3Options]):
         self.predictor = linear(width, width, generator)
         nn.init.xavier_normal_(self.predictor.weight, generator=generator)
         self.towers = feature_towers(
-            inputs.features, width, precision=inputs.precision, generator=generator, trained=options.train_features
+            inputs.features if options.train_features else inputs.frozen_features(),
+            width,
+            precision=inputs.precision,
+            generator=generator,
+            trained=options.train_features,
         )
 
     @classmethod

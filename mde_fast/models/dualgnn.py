@@ -55,7 +55,11 @@ class DualGNN(Model[DualGNNOptions]):
             graphs.co_occurrence(options.user_k), options.user_k, filled=options.user_graph_filled
         )
         self.content = ContentLightGCN(
-            inputs.features, graphs.user_item(), options, precision=inputs.precision, generator=inputs.generator
+            inputs.frozen_features(),
+            graphs.user_item(),
+            options,
+            precision=inputs.precision,
+            generator=inputs.generator,
         )
         self.user_weights = modality_weights(inputs.num_users, len(inputs.features), inputs.generator)  # alpha
 

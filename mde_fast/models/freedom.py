@@ -70,7 +70,7 @@ class FREEDOM(Model[FREEDOMOptions]):
         width, generator = options.embedding_size, inputs.generator
         self.table = node_table(self.num_users, self.num_items, width, generator)
         self.towers = feature_towers(
-            inputs.features,
+            inputs.features if options.train_features else inputs.frozen_features(),
             width,
             initial="pytorch",
             precision=inputs.precision,

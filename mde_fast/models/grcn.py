@@ -66,7 +66,7 @@ class GRCN(Model[GRCNOptions]):
         self.ids = drawn(num_nodes, options.embedding_size)
         self.modalities = tuple(inputs.features)
         self.towers = feature_towers(
-            inputs.features, options.content_size, precision=inputs.precision, generator=generator
+            inputs.frozen_features(), options.content_size, precision=inputs.precision, generator=generator
         )
         self.preferences = nn.ParameterList(drawn(inputs.num_users, options.content_size) for _ in self.modalities)
         self.confidence = drawn(num_nodes, len(self.towers))

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from ..errors import InputError
 from ..kernels import CSRGraph, bpr, infonce, node_losses, normalize_rows, propagate, spmm
 from ..kernels.node_losses import difference_weight
+from ..nn.factors import Factors
 from ..nn.preferences import Preferences
 from ..nn.towers import feature_towers
 from ..options import Options, Range, at_least, option, positive
@@ -136,12 +137,17 @@ class MDE(Model[MDEOptions], HasPreferences):
     min_modalities = 2
 
     def __init__(
-        self, options: MDEOptions, features: Mapping[str, Tensor], graphs: MDEGraphs, precision: str, generator
+        self,
+        options: MDEOptions,
+        features: Mapping[str, Tensor | Factors],
+        graphs: MDEGraphs,
+        precision: str,
+        generator: torch.Generator,
     ):
         """
         Args:
             options: the model's options.
-            features: modality -> (I, F_m), two modalities or more.
+            features: modality -> (I, F_m) or their factors, two modalities or more.
             graphs: the dataset's graphs.
             precision: of the towers' products.
             generator: of the initial parameters.
@@ -184,7 +190,7 @@ class MDE(Model[MDEOptions], HasPreferences):
             if options.item_graph == "blend"
             else store.item_graphs(options.knn_k),
         )
-        return cls(options, inputs.features, graphs, inputs.precision, inputs.generator)
+        return cls(options, inputs.frozen_features(), graphs, inputs.precision, inputs.generator)
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """H of eq. 4: (U, M, D) and (I, M, D)."""

@@ -120,7 +120,7 @@ class Network(nn.Module):
         self.tower = None
         if name in options.reduced:
             self.tower = FeatureTower(
-                features,
+                inputs.rank(name, features),
                 options.reduced_size,
                 precision=inputs.precision,
                 generator=generator,

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ..graphs.store import GraphStore
+from ..nn.factors import Factors
+from ..nn.feature_rank import FeatureRank
 from ..options import Options
 
 
@@ -44,6 +46,7 @@ class Inputs:
         graphs: of the train interactions and the features, made when asked for.
         precision: of the towers' products, one of :data:`mde_fast.nn.towers.FEATURE_DTYPES`.
         generator: on the CPU; every initial parameter is drawn from it, and from nothing else.
+        rank: makes factors of features that towers do not train.
     """
 
     num_users: int
@@ -52,6 +55,11 @@ class Inputs:
     graphs: GraphStore
     precision: str
     generator: torch.Generator
+    rank: FeatureRank = field(default_factory=FeatureRank)
+
+    def frozen_features(self) -> dict[str, Tensor | Factors]:
+        """Modality -> features (I, F_m) for towers that do not train them, as factors where ``rank`` makes some."""
+        return {name: self.rank(name, features) for name, features in self.features.items()}
 
 
 O = TypeVar("O", bound=Options)  # noqa: E741 - its options

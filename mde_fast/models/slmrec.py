@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ..kernels import CSRGraph, normalize_rows, spmm
+from ..nn.factors import on_rows
 from ..nn.linear import linear
 from ..nn.towers import FeatureTower
 from ..options import Options, at_least, option, positive
@@ -87,9 +88,9 @@ class SLMRec(Model[SLMRecOptions]):
         names = sorted(inputs.features, key=lambda name: name == "text")
         self.towers = nn.ModuleList()
         for name in names:
-            features = F.normalize(inputs.features[name].float(), dim=1)  # (I, F)
+            features = inputs.rank(name, F.normalize(inputs.features[name].float(), dim=1))  # (I, F)
             tower = FeatureTower(
-                self._at_every_node(features) if options.propagate_once else features,
+                on_rows(self._at_every_node, features) if options.propagate_once else features,
                 width,
                 precision=inputs.precision,
                 generator=generator,

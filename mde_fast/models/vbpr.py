@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..nn.factors import side_by_side
 from ..nn.towers import FeatureTower
 from ..options import Options, at_least, option
 from .model import Batch, Inputs, Model
@@ -54,7 +55,7 @@ class VBPR(Model[VBPROptions]):
         for table in (self.user_table, self.item_table):
             nn.init.xavier_uniform_(table, generator=generator)
         self.content = FeatureTower(  # E, and beta' as one more row of it
-            torch.cat(list(inputs.features.values()), dim=1),
+            side_by_side(list(inputs.frozen_features().values())),
             width + int(options.biases),
             precision=inputs.precision,
             generator=generator,

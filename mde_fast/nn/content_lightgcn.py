@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..kernels import CSRGraph, normalize_rows, propagate
 from ..options import Options, at_least, option
+from .factors import Factors
 from .towers import feature_towers
 
 
@@ -37,7 +38,7 @@ class ContentLightGCN(nn.Module):
 
     def __init__(
         self,
-        features: Mapping[str, Tensor],
+        features: Mapping[str, Tensor | Factors],
         user_item: CSRGraph,
         options: ContentOptions,
         *,
@@ -46,7 +47,7 @@ class ContentLightGCN(nn.Module):
     ):
         """
         Args:
-            features: modality -> (I, F_m).
+            features: modality -> (I, F_m), or their factors.
             user_item: (U + I, U + I), symmetric, users first.
             options: D, the width of the towers' middle, and L.
             precision: of the towers' products.

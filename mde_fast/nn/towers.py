@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ..kernels import project_rows
 from ..kernels.project_rows.precision import FEATURE_DTYPES, tf32_products
+from .factors import Factors
 from .linear import linear
 
 __all__ = ["FEATURE_DTYPES", "FeatureTower", "feature_towers"]
@@ -23,14 +24,15 @@ class FeatureTower(nn.Module):
     """Linear(F, hidden) - LeakyReLU(0.01) - Linear(hidden, D), or one Linear(F, D) where nothing is ``hidden``.
 
     The tower computes in ``precision``; parameters and result are float32. Features are frozen and stored in it too,
-    unless they are trained.
+    unless they are trained. Of features that are factors Q B the tower holds Q (I, r) for them, and its first layer
+    multiplies that by W B^T (hidden, r), made in float32: the parameter W (hidden, F) and its gradient are as ever.
     """
 
     features: Tensor
 
     def __init__(
         self,
-        features: Tensor,
+        features: Tensor | Factors,
         dim: int,
         *,
         hidden: int | None = None,
@@ -41,21 +43,23 @@ class FeatureTower(nn.Module):
     ):
         """
         Args:
-            features: (I, F), any floating type.
+            features: (I, F), any floating type, or their factors.
             dim: D.
             hidden: width between two layers; None for one.
             initial: weights: ``xavier``, Xavier's normal distribution, or ``pytorch``, what PyTorch gives a Linear.
             precision: one of FEATURE_DTYPES.
             generator: of the initial parameters.
-            trained: the features are parameters themselves, and learn.
+            trained: the features, no factors, are parameters themselves, and learn.
         """
         super().__init__()
         self.precision = precision
         self.trained_in_bf16 = trained and precision == "bf16"
+        self.right = nn.Identity() if isinstance(features, Tensor) else RightFactor(features.right)
+        left = features if isinstance(features, Tensor) else features.left
         if trained:
-            self.features = nn.Parameter(features.float().clone())
+            self.features = nn.Parameter(left.float().clone())
         else:
-            self.register_buffer("features", features.to(FEATURE_DTYPES[precision]), persistent=False)
+            self.register_buffer("features", left.to(FEATURE_DTYPES[precision]), persistent=False)
         self.linear = _TF32Linear.apply if precision == "tf32" else F.linear
         self.first = linear(features.shape[1], dim if hidden is None else hidden, generator)
         self.second = None if hidden is None else linear(hidden, dim, generator)
@@ -67,21 +71,41 @@ class FeatureTower(nn.Module):
 
     def forward(self, items: Tensor | None = None) -> Tensor:
         """(I, D) float32, or (B, D) of the items (B,) alone."""
+        weight = self.right(self.first.weight)
         if items is not None and self.second is None:
-            return project_rows(self.features, items, self.first.weight, precision=self.precision) + self.first.bias
+            return project_rows(self.features, items, weight, precision=self.precision) + self.first.bias
         features = self.features if items is None else F.embedding(items, self.features)
-        out = self._layer(features.bfloat16() if self.trained_in_bf16 else features, self.first)
+        out = self._layer(features.bfloat16() if self.trained_in_bf16 else features, weight, self.first.bias)
         if self.second is not None:
             # In place: only the result is needed to go back, and it is as large as half of H.
-            out = self._layer(F.leaky_relu(out, NEGATIVE_SLOPE, inplace=True), self.second)
+            out = self._layer(F.leaky_relu(out, NEGATIVE_SLOPE, inplace=True), self.second.weight, self.second.bias)
         return out.to(self.first.weight.dtype)
 
-    def _layer(self, x: Tensor, layer: nn.Linear) -> Tensor:
-        """The layer in x's precision; its parameters, and so Adam, keep theirs."""
-        return self.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))
+    def _layer(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """A layer in x's precision; its parameters, and so Adam, keep theirs."""
+        return self.linear(x, weight.to(x.dtype), bias.to(x.dtype))
 
 
-def feature_towers(features: Mapping[str, Tensor], dim: int, **settings: Any) -> nn.ModuleList:
+class RightFactor(nn.Module):
+    """W B^T, what the first layer's weight W is to Q instead of to Q B."""
+
+    def __init__(self, blocks: tuple[Tensor | int, ...]):
+        """``blocks`` of B's diagonal, as :class:`mde_fast.nn.factors.Factors` has them."""
+        super().__init__()
+        self.widths = [block if isinstance(block, int) else block.shape[1] for block in blocks]
+        for number, block in enumerate(blocks):
+            self.register_buffer(f"block{number}", None if isinstance(block, int) else block, persistent=False)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """(hidden, R) of W (hidden, F)."""
+        blocks = [getattr(self, f"block{number}") for number in range(len(self.widths))]
+        parts = [
+            part if block is None else part @ block.T for part, block in zip(weight.split(self.widths, dim=1), blocks)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def feature_towers(features: Mapping[str, Tensor | Factors], dim: int, **settings: Any) -> nn.ModuleList:
     """A :class:`FeatureTower` of those settings for each modality of ``features``, (I, F_m), in their order."""
     return nn.ModuleList(FeatureTower(matrix, dim, **settings) for matrix in features.values())
 

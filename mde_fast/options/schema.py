@@ -36,6 +36,7 @@ class Option:
         mmrec: its names in MMRec's files -> what makes our value of theirs, None where it is the same.
         search: what a search tries when not told otherwise; None where it leaves the option alone.
         since: the version that had it first; older files do not name it.
+        before: the value that it has in those, if that is not its default.
     """
 
     name: str
@@ -48,6 +49,12 @@ class Option:
     mmrec: Mapping[str, Callable[[Any], Any] | None]
     search: Range | tuple | None
     since: str
+    before: Any = None
+
+    @property
+    def earlier(self) -> Any:
+        """What a file that is older than the option means by not naming it."""
+        return self.default if self.before is None else self.before
 
     def require(self, value: Any) -> None:
         """Refuse a value of the right type that the option cannot have.
@@ -72,10 +79,12 @@ def option(
     mmrec: tuple[str, ...] | Mapping[str, Callable[[Any], Any]] = (),
     search: Range | tuple | None = None,
     since: str = FIRST_VERSION,
+    before: Any = None,
 ) -> Any:
     """A field of a class of :class:`Options`; the arguments are the attributes of :class:`Option`."""
     names = dict(mmrec) if isinstance(mmrec, Mapping) else dict.fromkeys(mmrec)
-    metadata = {"help": help, "choices": choices, "check": check, "mmrec": names, "search": search, "since": since}
+    metadata = {"help": help, "choices": choices, "check": check, "mmrec": names, "search": search}
+    metadata |= {"since": since, "before": before}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=metadata)
     return field(default=default, metadata=metadata)

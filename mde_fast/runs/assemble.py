@@ -16,6 +16,7 @@ from ..files.places import user_cache, user_path
 from ..graphs import GraphCache, GraphStore
 from ..kernels import dispatch
 from ..models import Inputs, Model, find_model
+from ..nn.feature_rank import FeatureRank
 from ..training.memory import keep_freed_memory
 from ..training.options import TrainingOptions
 from ..training.precision import product_times, slower_than_float32
@@ -103,7 +104,7 @@ def make_model(
     """The model with its initial parameters, which depend on the seed alone, on a device.
 
     Args:
-        cache: where finished graphs are kept; default: the folder that ``config`` names.
+        cache: where finished graphs and factors are kept; default: the folder that ``config`` names.
 
     Raises:
         InputError: the dataset lacks what the model needs.
@@ -116,15 +117,15 @@ def make_model(
             f"{', '.join(modalities) or 'none'}; name the files with --features image=...,text=..."
         )
     keep_freed_memory()  # graph building and, on a CPU, training allocate the same large blocks over and over
+    cache = cache or GraphCache(graph_folder(config.data))
     inputs = Inputs(
         num_users=dataset.num_users,
         num_items=dataset.num_items,
         features={name: torch.from_numpy(matrix).float() for name, matrix in dataset.features.items()},
-        graphs=GraphStore(
-            dataset.train_matrix, dataset.features, cache or GraphCache(graph_folder(config.data)), device
-        ),
+        graphs=GraphStore(dataset.train_matrix, dataset.features, cache, device),
         precision=config.training.precision,
         generator=torch.Generator().manual_seed(config.training.seed),
+        rank=FeatureRank(config.training.feature_rank, cache),
     )
     return model.build(config.hyper, inputs).to(device)
 

@@ -176,8 +176,8 @@ def fixed_options(config: Config) -> dict[str, Any]:
 
 def changed_options(then: Mapping[str, Any], now: Mapping[str, Any], *, without: Collection[str] = ()) -> list[Changed]:
     """The options that differ between two runs of one model, whose values may come from an older version's files."""
-    defaults = {name: entry.default for name, entry in schema(str(now.get("model", DEFAULT_MODEL))).items()}
-    return difference(then, now, defaults=defaults, without=without)
+    earlier = {name: entry.earlier for name, entry in schema(str(now.get("model", DEFAULT_MODEL))).items()}
+    return difference(then, now, defaults=earlier, without=without)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -277,7 +277,8 @@ def read_config(path: str | Path) -> tuple[Config, list[str]]:
     """The configuration that a run was written with, by this version or an older one.
 
     Returns:
-        (configuration, notes): an option younger than the file has its default, and a note says so.
+        (configuration, notes): an option younger than the file is what was done without it, mostly its default, and a
+        note says so.
 
     Raises:
         InputError: not readable, or an option is missing that the file's version had.
@@ -304,7 +305,14 @@ def read_config(path: str | Path) -> tuple[Config, list[str]]:
         except InputError as error:
             raise InputError(f"{error}; if the file was edited, restore it") from None
         values[entry.name] = convert(entry, value, origin)
-    notes = [f"{path}: older than {name}, which has its default {options[name].default}" for name in younger]
+    notes = []
+    for name in younger:
+        entry = options[name]
+        if entry.before is None:
+            notes.append(f"{path}: older than {name}, which has its default {entry.default}")
+        else:
+            values[name] = entry.before
+            notes.append(f"{path}: older than {name}, which stays {entry.before}")
     with _naming(origin):
         return make_config(values), notes
 

@@ -167,6 +167,7 @@ def _train(run: RunFolder, config: Config, trainer: Trainer, dataset: Interactio
         "data": dataset.data,
         "device": str(device),
         "precision": training.precision,
+        "feature_rank": training.feature_rank,
         "seed": training.seed,
         **trainer.result(),
         "versions": {"mde_fast": __version__, "torch": torch.__version__, "python": platform.python_version()},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..nn.feature_rank import check_feature_rank
 from ..options import Options, Range, at_least, option, positive, seed
 
 
@@ -42,5 +43,13 @@ class TrainingOptions(Options):
         "to be slower than PyTorch's calls; native, torch, reference or triton is kept throughout",
         choices=("auto", "native", "torch", "reference", "triton"),
         since="0.2.0",
+    )
+    feature_rank: str = option(
+        "exact",
+        "columns that the towers' first layers multiply: exact, the independent ones where that saves time; "
+        "auto:ERROR or a number, fewer of them; full, all",
+        check=check_feature_rank,
+        since="0.2.0",
+        before="full",
     )
     cuda_graph: bool = option(True, "on a GPU, replay the training step as one CUDA graph")

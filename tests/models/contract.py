@@ -16,6 +16,7 @@ from mde_fast.data.options import DataOptions
 from mde_fast.files import Checkpoints, Folder, without_prefix
 from mde_fast.graphs import GraphCache, GraphStore
 from mde_fast.models import Batch, Inputs, Model
+from mde_fast.nn.feature_rank import FeatureRank
 from mde_fast.ranking.options import EvaluationOptions
 from mde_fast.training.options import TrainingOptions
 from mde_fast.training.trainer import Trainer
@@ -34,6 +35,7 @@ class ModelContract:
     model: type[Model]
     small: dict = {}
     modalities: tuple[str, ...] = ("image", "text")
+    rank = FeatureRank()
 
     # -----------------------------------------------------------------------------------------------------------------
     # What the promises are tried on.
@@ -50,6 +52,7 @@ class ModelContract:
             graphs=GraphStore(dataset.train_matrix, dataset.features, GraphCache(None)),
             precision="fp32",
             generator=torch.Generator().manual_seed(seed),
+            rank=self.rank,
         )
         return self.model.build(self.model.Options(**self.small), inputs)
 

@@ -25,6 +25,7 @@ class OvenOptions(Options):
     mode: str = option("air", "how the heat moves", choices=("air", "grill"))
     minutes: float | None = option(None, "after which it stops", check=positive, since="0.2.0")
     dishes: dict[str, str] = option({}, "tray=dish")
+    fan: str = option("fast", "how it turns", since="0.2.0", before="off")
     shares: tuple[float, ...] = option((), "of the trays", check=lambda value: "are too many" if value[2:] else None)
 
 
@@ -44,12 +45,18 @@ def test_an_option_knows_all_that_was_written_of_it():
 
 
 def test_options_come_in_the_order_in_which_they_are_written():
-    assert list(OvenOptions.schema()) == ["heat", "trays", "mode", "minutes", "dishes", "shares"]
+    assert list(OvenOptions.schema()) == ["heat", "trays", "mode", "minutes", "dishes", "fan", "shares"]
 
 
 def test_what_is_not_written_is_left_open():
     mode = OvenOptions.schema()["mode"]
     assert (mode.check, mode.mmrec, mode.search, mode.since) == (None, {}, None, "0.1.0")
+    assert mode.earlier == mode.default
+
+
+def test_a_younger_option_may_mean_something_else_where_it_is_not_named():
+    fan = OvenOptions.schema()["fan"]
+    assert (fan.default, fan.earlier) == ("fast", "off")
 
 
 def test_names_of_mmrec_may_stand_for_the_same_value_or_for_another():
@@ -65,6 +72,7 @@ def test_types_are_those_of_the_annotations():
         "mode": str,
         "minutes": float | None,
         "dishes": dict[str, str],
+        "fan": str,
         "shares": tuple[float, ...],
     }
 

@@ -43,6 +43,7 @@ VALUES = {
     "learning_rate": ("1e-3", 0.001),
     "seed": ("0", 0),
     "device": ("cuda:1", "cuda:1"),
+    "feature_rank": ("auto:0.1", "auto:0.1"),
     "topk": ("1,100", (1, 100)),
     "valid_metric": ("NDCG@10", "NDCG@10"),
 }
@@ -86,6 +87,19 @@ BAD_VALUES = {
     "valid_metric": ("recall", "recall@", "recall@0", "hits@5", "recall@-1"),
     "nlt": ("fixed", "fixed:", "fixed:2", "fixed:-0.1", "fixed:nan", "fixed:x", "Preference"),
     "features": ("image", "image=", "=a.npy"),
+    "feature_rank": (
+        "none",
+        "0",
+        "-3",
+        "1.5",
+        "auto",
+        "auto:",
+        "auto:0",
+        "auto:1",
+        "auto:1e-7",
+        "auto:nan",
+        "exact:0.1",
+    ),
 }
 
 # (model, option) of all but the option that chooses the model.

@@ -282,6 +282,14 @@ def test_changes_between_two_runs_know_the_defaults_of_younger_options():
     assert [str(change) for change in changed_options(then, limited)] == ["minutes was None, is 5.0"]
 
 
+def test_changes_know_what_was_done_before_an_option():
+    """Another default came with it."""
+    now = make_config({}).values()
+    then = {name: value for name, value in now.items() if name != "feature_rank"}
+    assert [str(change) for change in changed_options(then, now)] == ["feature_rank was full, is exact"]
+    assert changed_options(then, {**now, "feature_rank": "full"}) == []
+
+
 def test_an_option_of_another_model_is_no_change():
     """0.1.0 wrote the options of mde for every model."""
     now = make_config({"model": "lightgcn"}).values()

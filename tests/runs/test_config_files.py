@@ -13,8 +13,16 @@ from mde_fast.runs.config import is_older, make_config, read_config, schema
 from mde_fast.runs.run import RunFolder
 
 # What 0.1.0 wrote for every model: the options of all rooms and those of mde.
-OLD = {name: value for name, value in make_config({}).values().items() if name != "minutes"}
+YOUNGER = {"minutes": None, "feature_rank": "full"}  # and what was done without them
+OLD = {name: value for name, value in make_config({}).values().items() if name not in YOUNGER}
 NEWER = "99.1.0"
+
+
+def _notes(path) -> list[str]:
+    return [
+        f"{path}: older than minutes, which has its default None",
+        f"{path}: older than feature_rank, which stays full",
+    ]
 
 
 @pytest.fixture
@@ -52,25 +60,25 @@ def test_a_file_says_which_version_wrote_it(tmp_path):
 # Of 0.1.0, whose files do not say so
 
 
-def test_an_option_younger_than_the_file_has_its_default_and_a_note_says_so(write):
+def test_an_option_younger_than_the_file_is_as_it_was_without_it_and_a_note_says_so(write):
     path = write({**OLD, "epochs": 7})
     config, notes = read_config(path)
-    assert config == config_of("mde", epochs=7)
-    assert notes == [f"{path}: older than minutes, which has its default None"]
+    assert config == config_of("mde", epochs=7, **YOUNGER)
+    assert notes == _notes(path)
     assert is_older(path, "0.2.0")
 
 
 def test_every_option_but_the_younger_ones_is_that_of_the_file(write):
     old = {name: value for name, (_, value) in VALUES.items() if name in OLD and name != "model"}
     config, _ = read_config(write({**OLD, **old}))
-    assert config.values() == {**OLD, **old, "minutes": None}
+    assert config.values() == {**OLD, **old, **YOUNGER}
 
 
 def test_a_lightgcn_file_of_0_1_0_names_mde_s_options_which_are_passed_over(write):
     path = write({**OLD, "model": "lightgcn", "mda_weight": 0.5, "nlt": "free", "n_layers": 3})
     config, notes = read_config(path)
-    assert config == config_of("lightgcn", n_layers=3)
-    assert notes == [f"{path}: older than minutes, which has its default None"]
+    assert config == config_of("lightgcn", n_layers=3, **YOUNGER)
+    assert notes == _notes(path)
 
 
 def test_what_no_model_ever_had_is_refused_in_an_old_file_too(write):

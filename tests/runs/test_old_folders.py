@@ -62,6 +62,8 @@ def test_a_run_goes_on_as_if_it_had_never_stopped(command, model):
     outcome = command("train", "--resume", model, "--epochs", 6)
     assert outcome.status == 0, outcome.err
     assert "older than minutes, which has its default None" in outcome.out
+    assert "older than feature_rank, which stays full" in outcome.out
+    assert read_mapping(f"{model}/config.yaml")["feature_rank"] == "full" == metrics(Path(model))["feature_rank"]
     rows, expected = epoch_rows(Path(model)), json.loads((OLD / "expected" / f"{model}.json").read_text())
     result = metrics(Path(model))
     assert len(rows) == 6 and rows[3]["mde_fast"] == __version__ and "mde_fast" not in rows[2]

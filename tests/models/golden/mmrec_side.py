@@ -51,6 +51,7 @@ from tiny import random_batch, tiny_dataset  # noqa: E402
 from mde_fast.data.dataset import InteractionDataset  # noqa: E402
 from mde_fast.graphs import GraphCache, GraphStore  # noqa: E402
 from mde_fast.models import Batch, Inputs, Model, find_model  # noqa: E402
+from mde_fast.nn.feature_rank import FeatureRank  # noqa: E402
 
 RELATIVE, ABSOLUTE = 1e-5, 1e-7  # float32 on both sides; the second is for gradients that cancel out
 
@@ -174,12 +175,12 @@ class Comparison:
             print(f"{self.ours} {case.ours}: loss {float(own.loss):.7f}, MMRec {float(published.loss):.7f}")
         self.file.write_text(json.dumps({"class": self.theirs, "cases": kept}, indent=1) + "\n")
 
-    def check(self, number: int) -> None:
+    def check(self, number: int, rank: FeatureRank | None = None) -> None:
         """Our side of a case against the numbers that are kept."""
         kept = json.loads(self.file.read_text())["cases"][number]
         case = self.cases[number]
         assert kept["case"] == json.loads(json.dumps(asdict(case))), "the case has changed: run the script again"
-        own = self.run_ours(case, kept["shapes"])
+        own = self.run_ours(case, kept["shapes"], rank)
         _close(float(own.loss), kept["loss"], "loss")
         for name, norm in kept["gradient_norms"].items():
             if norm is not None:
@@ -187,7 +188,7 @@ class Comparison:
         if kept["score_norm"] is not None:
             _close(_norm(own.scores), kept["score_norm"], "scores")
 
-    def run_ours(self, case: Case, shapes: Mapping[str, list[int]]) -> Result:
+    def run_ours(self, case: Case, shapes: Mapping[str, list[int]], rank: FeatureRank | None = None) -> Result:
         """Our loss and gradients, by MMRec's names."""
         dataset = case.dataset()
         kind = find_model(self.ours)
@@ -200,6 +201,7 @@ class Comparison:
                 graphs=GraphStore(dataset.train_matrix, dataset.features, GraphCache(None)),
                 precision="fp32",
                 generator=torch.Generator().manual_seed(0),
+                rank=rank or FeatureRank(),
             ),
         )
         _fill_ours(model, self.ours_from(case.parameters(shapes)))
