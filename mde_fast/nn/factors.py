@@ -167,13 +167,10 @@ def _mixed(features: Tensor, count: int, scale: Tensor | None = None) -> Tensor:
 def _independent_rows(rows: Tensor) -> int:
     """How many rows (n, F) are not combinations of those before, as far as ten times :data:`EXACT` shows.
 
-    A pivot of Cholesky's decomposition is the squared distance of a row, of length 1, from the span of those before it.
+    On the diagonal of R in A^T = Q R stand the distances of A's rows, of length 1, from the span of those before them.
     """
-    unit = torch.nn.functional.normalize(rows, dim=1)
-    gram = unit @ unit.T
-    gram.diagonal().add_(EXACT**2)  # keeps the pivots of dependent rows above zero
-    pivots = torch.linalg.cholesky(gram).diagonal().square()
-    return int((pivots > 101 * EXACT**2).sum())
+    distances = torch.linalg.qr(torch.nn.functional.normalize(rows, dim=1).T, mode="r").R.diagonal().abs()
+    return int((distances > 10 * EXACT).sum())
 
 
 def _towards_the_strongest(features: Tensor, rows: Tensor, passes: int, scale: Tensor | None = None) -> Tensor:

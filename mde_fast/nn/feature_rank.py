@@ -81,7 +81,8 @@ class FeatureRank:
             return exact if enough else cut(exact, rank, error)
 
         def make() -> Factors | None:
-            needed = rank_for_error(features, error) if rank is None else rank
+            needed = rank if error is None else rank_for_error(features, error)
+            assert needed is not None
             return truncated_factors(features, needed, error) if needed <= most else None
 
         factors = self._kept(self.value, make, name, features)

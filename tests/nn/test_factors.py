@@ -77,6 +77,14 @@ def test_an_item_of_small_numbers_and_a_kind_of_its_own_counts_like_others():
     torch.testing.assert_close(product(factors)[7], features[7].double(), rtol=1e-5, atol=1e-12)
 
 
+def test_items_that_are_nearly_alike_are_told_apart():
+    """As where every column has a large mean: what is left of it is a thousandth."""
+    features = 1000 * of_rank(1, 400, 90, seed=5).sign() + of_rank(29, 400, 90) / of_rank(29, 400, 90).std()
+    factors = exact_factors(features, 50)
+    assert factors.left.shape[1] == 30 and error(features, factors) < EXACT
+    assert exact_factors(1000 * of_rank(1, 400, 90, seed=5).sign() + of_rank(90, 400, 90), 50) is None
+
+
 def test_columns_without_content_stay_without():
     features = of_rank(5)
     features[:, [0, 9, 23]] = 0
