@@ -64,7 +64,7 @@ def machine() -> str:
     """What answers depend on beside the question."""
     threads = torch.get_num_threads()
     limits = [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
-    parts = [_processor(), native.variant(), f"{threads} threads", f"torch {torch.__version__}", native.fingerprint()]
+    parts = [_processor(), native.variant(), f"{threads} threads", f"torch {torch.__version__}", native.compiled_from()]
     return ", ".join([*parts, *limits])
 
 

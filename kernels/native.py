@@ -73,6 +73,12 @@ def reason_unavailable() -> str | None:
     return loaded if isinstance(loaded, str) else None
 
 
+def compiled_from() -> str:
+    """The fingerprint of the sources that the kernels in use were compiled from; an installed package has no sources."""
+    loaded = _loaded()
+    return "no native kernels" if isinstance(loaded, str) else loaded.mde_fast_sources().decode()
+
+
 def call(name: str, *arguments: Tensor | int | float | None) -> None:
     """Run a kernel with as many threads as torch has.
 

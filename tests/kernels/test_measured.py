@@ -72,6 +72,12 @@ def test_a_damaged_file_is_made_anew(fresh, caplog, content):
     assert len(json.loads(fresh.read_text())["answers"]) == 1
 
 
+def test_an_installed_package_has_no_sources(fresh, monkeypatch, tmp_path):
+    expected = measured.machine()
+    monkeypatch.setattr(native, "FOLDER", tmp_path / "nothing here")
+    assert measured.machine() == expected
+
+
 def test_no_file_can_be_kept(fresh, monkeypatch):
     fresh.parent.write_text("a file in the folder's place")
     calls = []
