@@ -74,7 +74,7 @@ def reason_unavailable() -> str | None:
 
 
 def compiled_from() -> str:
-    """The fingerprint of the sources that the kernels in use were compiled from; an installed package has no sources."""
+    """The fingerprint of the sources that the kernels in use are of; an installed package has no sources itself."""
     loaded = _loaded()
     return "no native kernels" if isinstance(loaded, str) else loaded.mde_fast_sources().decode()
 
