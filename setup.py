@@ -4,9 +4,9 @@ A library is compiled for each kind of processor that torch tells apart, and nee
 Without a compiler the installation succeeds all the same: operators then run as PyTorch calls, and the log says so.
 """
 
-import hashlib
 import platform
 from pathlib import Path
+from runpy import run_path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -17,23 +17,15 @@ if platform.machine().lower() in ("x86_64", "amd64"):
     FLAGS["avx512"] = [*FLAGS["avx2"], "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
 
 KERNELS = Path("kernels")
-SOURCES = sorted([KERNELS / "native.cpp", KERNELS / "native.h", *KERNELS.glob("*/native.cpp")])
-
-
-def fingerprint() -> str:
-    """As kernels/native.py computes it."""
-    digest = hashlib.sha256()
-    for file in SOURCES:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
+sources = run_path("mde_fast/kernels/native_sources.py")  # where a source distribution has the package's modules
 
 
 def library(kind: str) -> Extension:
     return Extension(
         f"mde_fast.kernels._native_{kind}",
         sources=[str(KERNELS / "native.cpp")],
-        depends=[str(file) for file in SOURCES],
-        define_macros=[("MDE_FAST_SOURCES", f'"{fingerprint()}"')],
+        depends=[str(file) for file in sources["source_files"](KERNELS)],
+        define_macros=[("MDE_FAST_SOURCES", f'"{sources["fingerprint"](KERNELS)}"')],
         # Compiled for OpenMP and linked without: the kernels use the OpenMP that torch has loaded.
         extra_compile_args=["-std=c++17", "-O3", "-g0", "-fopenmp", "-fvisibility=hidden", *FLAGS[kind]],
         language="c++",

@@ -11,6 +11,7 @@ import torch
 import bench.report
 import mde_fast
 from bench.graphs import REAL, real_graph, synthetic_graph
+from mde_fast.kernels.measured import processor
 from mde_fast.report.document import Document
 from mde_fast.report.markdown import to_markdown
 from mde_fast.training.memory import keep_freed_memory
@@ -105,18 +106,10 @@ def pytest_benchmark_update_machine_info(config, machine_info):
         "torch": torch.__version__,
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
-        "cpu": _cpu_name(),
+        "cpu": processor(),
         "gpu": torch.cuda.get_device_name() if cuda else None,
         "driver": _driver() if cuda else None,
     }
-
-
-def _cpu_name() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.machine()
 
 
 def _driver() -> str | None:

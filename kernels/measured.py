@@ -64,12 +64,13 @@ def machine() -> str:
     """What answers depend on beside the question."""
     threads = torch.get_num_threads()
     limits = [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
-    parts = [_processor(), native.variant(), f"{threads} threads", f"torch {torch.__version__}", native.compiled_from()]
+    parts = [processor(), native.variant(), f"{threads} threads", f"torch {torch.__version__}", native.compiled_from()]
     return ", ".join([*parts, *limits])
 
 
 @functools.cache
-def _processor() -> str:
+def processor() -> str:
+    """Its name as the system has it."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

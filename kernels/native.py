@@ -9,27 +9,15 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from .native_sources import fingerprint
+
 FOLDER = Path(__file__).resolve().parent
 ELEMENTS = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2}  # what native.h's with_element takes
-
-
-def source_files(folder: Path = FOLDER) -> list[Path]:
-    """Everything that a library is compiled from."""
-    return sorted([folder / "native.cpp", folder / "native.h", *folder.glob("*/native.cpp")])
-
-
-def fingerprint(folder: Path = FOLDER) -> str:
-    """Of the sources; setup.py writes it into each library."""
-    digest = hashlib.sha256()
-    for file in source_files(folder):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 @torch.compiler.assume_constant_result
@@ -52,7 +40,7 @@ def _loaded() -> ctypes.CDLL | str:
         compiled_from = kernels.mde_fast_sources().decode()
     except (OSError, AttributeError) as error:
         return f"{file.name} cannot be loaded: {error}"
-    if (FOLDER / "native.h").exists() and compiled_from != fingerprint():
+    if (FOLDER / "native.h").exists() and compiled_from != fingerprint(FOLDER):
         return f"{file.name} was compiled from other sources: install mde_fast again"
     return kernels
 
@@ -88,6 +76,11 @@ def call(name: str, *arguments: Tensor | int | float | None) -> None:
             numbers.
     """
     getattr(_loaded(), f"mde_fast_{name}")(ctypes.c_int64(torch.get_num_threads()), *map(_as_c, arguments))
+
+
+def contiguous(*tensors: Tensor | None) -> list[Tensor | None]:
+    """The tensors as :func:`call` takes them; one that is not given stays None."""
+    return [None if tensor is None else tensor.contiguous() for tensor in tensors]
 
 
 def _as_c(argument: Tensor | int | float | None):

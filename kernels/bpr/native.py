@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..native import ELEMENTS, call
+from ..native import ELEMENTS, call, contiguous
 from .cpu import bpr_backward_cpu, bpr_forward_cpu
 from .operands import Operands
 
@@ -24,8 +24,7 @@ def _arguments(given: Operands) -> tuple:
     )  # fmt: skip
     num_users, modalities, width = given.h_users.shape
     sizes = num_users, given.h_items.shape[0], given.users.shape[0], modalities, width
-    contiguous = (None if tensor is None else tensor.contiguous() for tensor in tensors)
-    return (ELEMENTS[given.h_users.dtype], *contiguous, *sizes, int(given.fusion == "concat"))
+    return (ELEMENTS[given.h_users.dtype], *contiguous(*tensors), *sizes, int(given.fusion == "concat"))
 
 
 def bpr_forward_native(*operands) -> tuple[Tensor, Tensor, Tensor]:

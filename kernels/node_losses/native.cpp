@@ -44,13 +44,17 @@ struct Losses {
     for (int m = 0; m < M; ++m) alpha[m] /= sum;
   }
 
+  static void extremes(const A* alpha, A& low, A& high) {
+    low = high = alpha[0];
+    for (int m = 1; m < M; ++m) low = alpha[m] < low ? alpha[m] : low, high = alpha[m] > high ? alpha[m] : high;
+  }
+
   A difference_weight(int64_t node) const {
     if (free_logits) return 1 / (1 + std::exp(-widen(free_logits[node])));
     if (!preference_logits) return A(0.5);
-    A alpha[M];
+    A alpha[M], low, high;
     preferences(node, alpha);
-    A low = alpha[0], high = alpha[0];
-    for (int m = 1; m < M; ++m) low = alpha[m] < low ? alpha[m] : low, high = alpha[m] > high ? alpha[m] : high;
+    extremes(alpha, low, high);
     return high - low;
   }
 
@@ -181,10 +185,9 @@ struct Losses {
 
   // Modalities that share the highest or the lowest preference share its slope, as with PyTorch's amax and amin.
   void logits_backward(int64_t node, A grad_w, T* grad_logits) const {
-    A alpha[M], slope[M], along = 0;
+    A alpha[M], slope[M], along = 0, low, high;
     preferences(node, alpha);
-    A low = alpha[0], high = alpha[0];
-    for (int m = 1; m < M; ++m) low = alpha[m] < low ? alpha[m] : low, high = alpha[m] > high ? alpha[m] : high;
+    extremes(alpha, low, high);
     int lowest = 0, highest = 0;
     for (int m = 0; m < M; ++m) lowest += alpha[m] == low, highest += alpha[m] == high;
     for (int m = 0; m < M; ++m) {

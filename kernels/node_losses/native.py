@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..native import ELEMENTS, call
+from ..native import ELEMENTS, call, contiguous
 from ..support import accumulation_dtype
 from .cpu import node_losses_backward_cpu, node_losses_forward_cpu
 from .forms import COSINE_EPS, MDA_FORMS, MSA_FORMS, needs_cosines, needs_distances
@@ -15,10 +15,6 @@ MODALITIES = range(2, 5)
 def _fits(h: Tensor, *logits: Tensor | None) -> bool:
     """Compiled for so many modalities, and for logits of h's type."""
     return h.shape[1] in MODALITIES and all(given is None or given.dtype == h.dtype for given in logits)
-
-
-def _contiguous(*tensors: Tensor | None) -> list[Tensor | None]:
-    return [None if tensor is None else tensor.contiguous() for tensor in tensors]
 
 
 def node_losses_forward_native(
@@ -38,7 +34,7 @@ def node_losses_forward_native(
     )
     losses = h.new_empty(()), h.new_empty(())
     call(
-        "node_losses_forward", ELEMENTS[h.dtype], modalities, *_contiguous(h, preference_logits, free_logits), nodes,
+        "node_losses_forward", ELEMENTS[h.dtype], modalities, *contiguous(h, preference_logits, free_logits), nodes,
         width, MDA_FORMS.index(mda), MSA_FORMS.index(msa), COSINE_EPS, *statistics, *losses,
     )  # fmt: skip
     return *losses, *statistics
@@ -67,8 +63,8 @@ def node_losses_backward_native(
     grad_logits = w_dif.new_empty(0) if logits is None else logits.new_empty(logits.shape)
     grad_mda, grad_msa = grad_mda.to(h.dtype), grad_msa.to(h.dtype)
     call(
-        "node_losses_backward", ELEMENTS[h.dtype], modalities, *_contiguous(h, preference_logits, free_logits), nodes,
-        width, MDA_FORMS.index(mda), MSA_FORMS.index(msa), COSINE_EPS, *_contiguous(*statistics), grad_mda, grad_msa,
+        "node_losses_backward", ELEMENTS[h.dtype], modalities, *contiguous(h, preference_logits, free_logits), nodes,
+        width, MDA_FORMS.index(mda), MSA_FORMS.index(msa), COSINE_EPS, *contiguous(*statistics), grad_mda, grad_msa,
         grad_h, grad_logits,
     )  # fmt: skip
     return grad_h, grad_logits

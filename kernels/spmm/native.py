@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..native import ELEMENTS, call
+from ..native import ELEMENTS, call, contiguous
 
 
 def row_sum_native(
@@ -22,10 +22,9 @@ def row_sum_native(
 ) -> Tensor:
     rows, width = rowptr.numel() - 1, x.shape[1]
     out = x.new_empty(rows, width)
-    values, scale, residual = (None if given is None else given.contiguous() for given in (values, scale, residual))
-    x = x.contiguous()
+    values, scale, x_rows, residual = contiguous(values, scale, x, residual)
     call(
-        "row_sum", ELEMENTS[out.dtype], rowptr.element_size(), rowptr, columns, values, scale, float(constant), x,
+        "row_sum", ELEMENTS[out.dtype], rowptr.element_size(), rowptr, columns, values, scale, float(constant), x_rows,
         residual, float(out_scale), out, rows, columns.numel(), width,
     )  # fmt: skip
     return out

@@ -53,7 +53,7 @@ def test_asked_again_elsewhere(fresh, monkeypatch, changed):
     if changed == "threads":
         monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
     if changed == "processor":
-        monkeypatch.setattr(measured, "_processor", lambda: "another one")
+        monkeypatch.setattr(measured, "processor", lambda: "another one")
     if changed == "limit":
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
     if changed == "variants":

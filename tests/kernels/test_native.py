@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from support import evaluate, forced
 
 from mde_fast.kernels import bpr, native, node_losses, normalize_rows, spmm, topk
+from mde_fast.kernels.native_sources import source_files
 from mde_fast.kernels.topk.primitives import select
 
 LIBRARIES = sorted(native.FOLDER.glob("_native_*.so"))
@@ -26,12 +27,11 @@ needs_native = pytest.mark.skipif(native.reason_unavailable() is not None, reaso
 @pytest.fixture
 def other_folder(tmp_path, monkeypatch):
     """A folder with copies of the sources and no library, looked at instead of the package's."""
-    for file in native.source_files():
+    for file in source_files(native.FOLDER):
         target = tmp_path / file.relative_to(native.FOLDER)
         target.parent.mkdir(exist_ok=True)
         shutil.copy(file, target)
     monkeypatch.setattr(native, "FOLDER", tmp_path)
-    monkeypatch.setattr(native, "fingerprint", partial(native.fingerprint, tmp_path))
     native._loaded.cache_clear()
     yield tmp_path
     native._loaded.cache_clear()
