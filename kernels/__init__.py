@@ -34,7 +34,7 @@ from .edges import edge_dots, edge_softmax, source_rows
 from .infonce import infonce
 from .negatives import NegativeTable, negatives_from_bits, random_bits, sample_negatives
 from .node_losses import node_losses
-from .normalize_rows import normalize_rows
+from .normalize_rows import normalize_rows, normalize_rows_with_norms
 from .project_rows import project_rows
 from .propagate import propagate
 from .spmm import spmm
@@ -52,6 +52,7 @@ __all__ = [
     "negatives_from_bits",
     "node_losses",
     "normalize_rows",
+    "normalize_rows_with_norms",
     "project_rows",
     "propagate",
     "random_bits",

@@ -115,6 +115,12 @@ def use_reference(device: torch.device) -> bool:
     return not torch.compiler.is_compiling() and implementation(device) == "reference"
 
 
+def _tensors(arguments: tuple) -> list[Tensor]:
+    """The tensors among an operator's arguments, and those in its lists of tensors."""
+    each = (argument if isinstance(argument, (list, tuple)) else (argument,) for argument in arguments)
+    return [tensor for tensors in each for tensor in tensors if isinstance(tensor, Tensor)]
+
+
 _library = torch.library.Library("mde_fast", "DEF")
 
 
@@ -158,7 +164,7 @@ class Primitive:
         return self._run(*arguments)
 
     def _run(self, *arguments):
-        first = next(argument for argument in arguments if isinstance(argument, Tensor))
+        first = _tensors(arguments)[0]
         chosen, device = implementation(first.device), first.device
         if chosen == "native":
             return self._fastest_on_cpu(arguments)(*arguments)
@@ -172,7 +178,7 @@ class Primitive:
     def _fastest_on_cpu(self, arguments: tuple) -> Callable:
         """The native kernel where there is one for these types, unless PyTorch's calls are faster at this size."""
         kernel = self._launcher("native")
-        tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
+        tensors = _tensors(arguments)
         dtypes = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
         if kernel is self._cpu or not dtypes <= native.ELEMENTS.keys():
             return self._cpu

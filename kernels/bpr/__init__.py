@@ -22,17 +22,17 @@ class BprFunction(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, *operands) -> tuple[Tensor, Tensor]:
+    def forward(ctx, *operands) -> Tensor:
         *tensors, fusion = operands
-        losses, regulariser, slopes = bpr_forward(*operands)
+        losses, slopes = bpr_forward(*operands)
         ctx.save_for_backward(slopes, *tensors)
         ctx.fusion = fusion
-        return losses, regulariser
+        return losses
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_losses: Tensor, grad_regulariser: Tensor):
-        h_users, h_items, *optional = bpr_backward(grad_losses, grad_regulariser, *ctx.saved_tensors, ctx.fusion)
+    def backward(ctx, grad_losses: Tensor):
+        h_users, h_items, *optional = bpr_backward(grad_losses, *ctx.saved_tensors, ctx.fusion)
         gradients = h_users, h_items, None, None, None, *optional, None
         return tuple(gradient if needed else None for gradient, needed in zip(gradients, ctx.needs_input_grad))
 
@@ -46,9 +46,8 @@ def bpr(
     *,
     user_logits: Tensor | None = None,
     item_logits: Tensor | None = None,
-    user_table: Tensor | None = None,
     fusion: str = "concat",
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     """BPR of the fused embeddings and of each modality, from one gather of the triples' rows (paper, eqs. 5, 9, 10).
 
     ``-mean log sigmoid(y_ui - y_uj)`` with y = <e_u, e_i>, where e concatenates (or sums) alpha_m * H_m over the
@@ -58,12 +57,10 @@ def bpr(
         h_users: (U, M, D). h_items: (I, M, D).
         users, positives, negatives: (B,) int32 or int64 rows; a triple (u, i, j) ranks i above j for u.
         user_logits: (U, M) preferences of eq. 5, or None for weights of 1. item_logits: (I, M), likewise.
-        user_table: (U, M, D) embeddings to regularise; None for a regulariser of 0.
         fusion: ``concat`` or ``sum`` over modalities.
 
     Returns:
-        losses: (M + 1,), the fused loss first, then one per modality; 0 for B = 0.
-        regulariser: sum over modalities of the mean of ``user_table[users, m] ** 2`` (the batch part of eq. 11's).
+        (M + 1,): the fused loss first, then one per modality; 0 for B = 0.
 
     Raises:
         ValueError: shapes that do not match or an unknown fusion.
@@ -80,9 +77,7 @@ def bpr(
     for name, logits, h in (("user_logits", user_logits, h_users), ("item_logits", item_logits, h_items)):
         if logits is not None and logits.shape != h.shape[:2]:
             raise ValueError(f"{name} have shape {tuple(logits.shape)}, expected {tuple(h.shape[:2])}")
-    if user_table is not None and user_table.shape != h_users.shape:
-        raise ValueError(f"user_table has shape {tuple(user_table.shape)}, expected {tuple(h_users.shape)}")
     if fusion not in FUSIONS:
         raise ValueError(f"fusion={fusion!r}: choose from {', '.join(FUSIONS)}")
     function = bpr_reference if use_reference(h_users.device) else BprFunction.apply
-    return function(h_users, h_items, users, positives, negatives, user_logits, item_logits, user_table, fusion)
+    return function(h_users, h_items, users, positives, negatives, user_logits, item_logits, fusion)

@@ -37,8 +37,8 @@ def _scaled(weight: Tensor, rows: Tensor) -> Tensor:
     return weight[:, :, None] * rows
 
 
-def bpr_forward_cpu(*operands) -> tuple[Tensor, Tensor, Tensor]:
-    h_users, h_items, users, positives, negatives, user_logits, item_logits, user_table, fusion = Operands(*operands)
+def bpr_forward_cpu(*operands) -> tuple[Tensor, Tensor]:
+    h_users, h_items, users, positives, negatives, user_logits, item_logits, fusion = Operands(*operands)
     batch = users.shape[0]
     user, positive, negative = _gather(h_users, users), _gather(h_items, positives), _gather(h_items, negatives)
     user_weight = _preferences(user_logits, users, user)
@@ -54,17 +54,11 @@ def bpr_forward_cpu(*operands) -> tuple[Tensor, Tensor, Tensor]:
         fused = _dot(_scaled(user_weight, user).sum(1), fused_items.sum(1))
     differences = torch.cat([fused[:, None], positive_score - negative_score], dim=1)
     losses = -F.logsigmoid(differences).sum(0) / max(batch, 1)
-
-    regulariser = h_users.new_zeros(())
-    if user_table is not None and batch > 0:
-        regulariser = _gather(user_table, users).square_().sum() / (batch * user_table.shape[2])
-    return losses.to(h_users.dtype), regulariser.to(h_users.dtype), torch.sigmoid(-differences)
+    return losses.to(h_users.dtype), torch.sigmoid(-differences)
 
 
-def bpr_backward_cpu(
-    grad_losses: Tensor, grad_regulariser: Tensor, slopes: Tensor, *operands
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    h_users, h_items, users, positives, negatives, user_logits, item_logits, user_table, fusion = Operands(*operands)
+def bpr_backward_cpu(grad_losses: Tensor, slopes: Tensor, *operands) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    h_users, h_items, users, positives, negatives, user_logits, item_logits, fusion = Operands(*operands)
     items = torch.cat([positives, negatives])
     user, positive, negative = _gather(h_users, users), _gather(h_items, positives), _gather(h_items, negatives)
     user_weight, item_weight = _preferences(user_logits, users, user), _preferences(item_logits, items, user)
@@ -90,19 +84,15 @@ def bpr_backward_cpu(
             grad_user_weight += fused * _dot(user, fused_item)
             grad_item_weights.append(fused * _dot(item, fused_user))
 
-    grad_user_logits = grad_item_logits = grad_user_table = None
+    grad_user_logits = grad_item_logits = None
     if user_logits is not None:
         grad_user_logits = scatter_rows(_logit_gradient(user_weight, grad_user_weight), users, user_logits)
     if item_logits is not None:
         grad_logits = _logit_gradient(item_weight, torch.cat(grad_item_weights))
         grad_item_logits = scatter_rows(grad_logits, items, item_logits)
-    if user_table is not None:
-        scale = grad_regulariser.to(user.dtype) * (2 / max(users.shape[0] * user_table.shape[2], 1))
-        grad_user_table = scatter_rows(_gather(user_table, users).mul_(scale), users, user_table)
     return (
         scatter_rows(grad_user, users, h_users),
         scatter_rows(torch.cat(grad_items), items, h_items),
         h_users.new_empty(0) if grad_user_logits is None else grad_user_logits,
         h_users.new_empty(0) if grad_item_logits is None else grad_item_logits,
-        h_users.new_empty(0) if grad_user_table is None else grad_user_table,
     )

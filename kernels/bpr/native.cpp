@@ -12,7 +12,7 @@ template <class T>
 struct Operands {
   const T *h_users, *h_items;                      // (U, M, D), (I, M, D)
   const int64_t *users, *positives, *negatives;    // (B,)
-  const T *user_logits, *item_logits, *user_table;  // (U, M), (I, M), (U, M, D), or null
+  const T *user_logits, *item_logits;              // (U, M), (I, M), or null
   int64_t num_users, num_items, batch, modalities, width;
   bool concatenated;  // eq. 5 by concatenation, else by a sum over the modalities
 };
@@ -26,7 +26,6 @@ struct Bpr : Operands<T> {
   using Operands<T>::negatives;
   using Operands<T>::user_logits;
   using Operands<T>::item_logits;
-  using Operands<T>::user_table;
   using Operands<T>::num_users;
   using Operands<T>::num_items;
   using Operands<T>::batch;
@@ -80,12 +79,12 @@ struct Bpr : Operands<T> {
     }
   }
 
-  void forward(int64_t threads, T* losses, T* regulariser, T* slopes) const {
-    const int64_t count = modalities + 1, each = count + 1;
+  void forward(int64_t threads, T* losses, T* slopes) const {
+    const int64_t count = modalities + 1;
     const int64_t blocks = (batch + TRIPLES_PER_BLOCK - 1) / TRIPLES_PER_BLOCK;
-    std::vector<double> sums((blocks ? blocks : 1) * each, 0.0);
+    std::vector<double> sums((blocks ? blocks : 1) * count, 0.0);
     parallel_blocks(threads, batch, TRIPLES_PER_BLOCK, [&](int64_t first, int64_t last) {
-      double* of_block = sums.data() + first / TRIPLES_PER_BLOCK * each;
+      double* of_block = sums.data() + first / TRIPLES_PER_BLOCK * count;
       Room room(modalities);
       for (int64_t b = first; b < last; ++b) {
         look_up(b, room);
@@ -98,17 +97,12 @@ struct Bpr : Operands<T> {
           of_block[loss] += (difference < 0 ? -difference : T(0)) + std::log1p(small);
           slopes[b * count + loss] = difference < 0 ? 1 / (1 + small) : small / (1 + small);
         }
-        if (user_table) {
-          const T* row = user_table + users[b] * modalities * width;
-          of_block[count] += dot(row, row, modalities * width);
-        }
       }
     });
     for (int64_t block = 1; block < blocks; ++block)
-      for (int64_t n = 0; n < each; ++n) sums[n] += sums[block * each + n];
+      for (int64_t n = 0; n < count; ++n) sums[n] += sums[block * count + n];
     const double triples = batch ? double(batch) : 1.0;
     for (int64_t loss = 0; loss < count; ++loss) losses[loss] = T(sums[loss] / triples);
-    *regulariser = T(width ? sums[count] / (triples * width) : 0.0);
   }
 
   // The gradient of a softmax's inputs from that of its outputs.
@@ -119,8 +113,8 @@ struct Bpr : Operands<T> {
   }
 
   struct Gradients {
-    const T *losses, *regulariser, *slopes;                  // given: (M + 1,), (), (B, M + 1)
-    T *h_users, *h_items, *user_logits, *item_logits, *user_table;  // wanted, or null
+    const T *losses, *slopes;                          // given: (M + 1,), (B, M + 1)
+    T *h_users, *h_items, *user_logits, *item_logits;  // wanted, or null
   };
 
   // Adds body(b)'s row to row ids(b) of a zeroed table, for each b in turn; threads own disjoint rows.
@@ -200,28 +194,19 @@ struct Bpr : Operands<T> {
       scatter(threads, grad.user_logits, num_users, modalities, batch, user, add_logits(of_users));
     if (grad.item_logits)
       scatter(threads, grad.item_logits, num_items, modalities, 2 * batch, item, add_logits(of_items));
-    if (grad.user_table) {
-      const T factor = batch && width ? *grad.regulariser * (2 / T(batch * width)) : T(0);
-      scatter(threads, grad.user_table, num_users, modalities * width, batch, user, [&](int64_t b, T* to) {
-        for (int64_t m = 0; m < modalities; ++m)
-          add_scaled(to + m * width, user_table + (users[b] * modalities + m) * width, factor);
-      });
-    }
   }
 };
 
 template <class Body>
 void with_bpr(int64_t element, const void* h_users, const void* h_items, const void* users, const void* positives,
-              const void* negatives, const void* user_logits, const void* item_logits, const void* user_table,
-              int64_t num_users, int64_t num_items, int64_t batch, int64_t modalities, int64_t width,
+              const void* negatives, const void* user_logits, const void* item_logits, int64_t num_users, int64_t num_items, int64_t batch, int64_t modalities, int64_t width,
               int64_t concatenated, Body body) {
   const auto run = [&](auto t) {
     using T = decltype(t);
     body(Bpr<T>{{static_cast<const T*>(h_users), static_cast<const T*>(h_items), static_cast<const int64_t*>(users),
                  static_cast<const int64_t*>(positives), static_cast<const int64_t*>(negatives),
-                 static_cast<const T*>(user_logits), static_cast<const T*>(item_logits),
-                 static_cast<const T*>(user_table), num_users, num_items, batch, modalities, width,
-                 concatenated != 0}},
+                 static_cast<const T*>(user_logits), static_cast<const T*>(item_logits), num_users, num_items, batch,
+                 modalities, width, concatenated != 0}},
          t);
   };
   if (element == 0) run(float{});
@@ -232,32 +217,27 @@ void with_bpr(int64_t element, const void* h_users, const void* h_items, const v
 
 MDE_FAST_EXPORT void mde_fast_bpr_forward(int64_t threads, int64_t element, const void* h_users, const void* h_items,
                                           const void* users, const void* positives, const void* negatives,
-                                          const void* user_logits, const void* item_logits, const void* user_table,
-                                          int64_t num_users, int64_t num_items, int64_t batch, int64_t modalities,
-                                          int64_t width, int64_t concatenated, void* losses, void* regulariser,
-                                          void* slopes) {
-  with_bpr(element, h_users, h_items, users, positives, negatives, user_logits, item_logits, user_table, num_users,
+                                          const void* user_logits, const void* item_logits, int64_t num_users, int64_t num_items, int64_t batch, int64_t modalities,
+                                          int64_t width, int64_t concatenated, void* losses, void* slopes) {
+  with_bpr(element, h_users, h_items, users, positives, negatives, user_logits, item_logits, num_users,
            num_items, batch, modalities, width, concatenated, [&](const auto& bpr, auto t) {
              using T = decltype(t);
-             bpr.forward(threads, static_cast<T*>(losses), static_cast<T*>(regulariser), static_cast<T*>(slopes));
+             bpr.forward(threads, static_cast<T*>(losses), static_cast<T*>(slopes));
            });
 }
 
 MDE_FAST_EXPORT void mde_fast_bpr_backward(int64_t threads, int64_t element, const void* h_users, const void* h_items,
                                            const void* users, const void* positives, const void* negatives,
-                                           const void* user_logits, const void* item_logits, const void* user_table,
-                                           int64_t num_users, int64_t num_items, int64_t batch, int64_t modalities,
+                                           const void* user_logits, const void* item_logits, int64_t num_users, int64_t num_items, int64_t batch, int64_t modalities,
                                            int64_t width, int64_t concatenated, const void* grad_losses,
-                                           const void* grad_regulariser, const void* slopes, void* grad_h_users,
-                                           void* grad_h_items, void* grad_user_logits, void* grad_item_logits,
-                                           void* grad_user_table) {
-  with_bpr(element, h_users, h_items, users, positives, negatives, user_logits, item_logits, user_table, num_users,
+                                           const void* slopes, void* grad_h_users, void* grad_h_items,
+                                           void* grad_user_logits, void* grad_item_logits) {
+  with_bpr(element, h_users, h_items, users, positives, negatives, user_logits, item_logits, num_users,
            num_items, batch, modalities, width, concatenated, [&](const auto& bpr, auto t) {
              using T = decltype(t);
-             bpr.backward(threads, {static_cast<const T*>(grad_losses), static_cast<const T*>(grad_regulariser),
-                                    static_cast<const T*>(slopes), static_cast<T*>(grad_h_users),
-                                    static_cast<T*>(grad_h_items), static_cast<T*>(grad_user_logits),
-                                    static_cast<T*>(grad_item_logits), static_cast<T*>(grad_user_table)});
+             bpr.backward(threads, {static_cast<const T*>(grad_losses), static_cast<const T*>(slopes),
+                                    static_cast<T*>(grad_h_users), static_cast<T*>(grad_h_items),
+                                    static_cast<T*>(grad_user_logits), static_cast<T*>(grad_item_logits)});
            });
 }
 

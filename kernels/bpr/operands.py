@@ -17,5 +17,4 @@ class Operands(NamedTuple):
     negatives: Tensor
     user_logits: Tensor | None
     item_logits: Tensor | None
-    user_table: Tensor | None
     fusion: str

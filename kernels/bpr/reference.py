@@ -25,9 +25,8 @@ def bpr_reference(
     negatives: Tensor,
     user_logits: Tensor | None,
     item_logits: Tensor | None,
-    user_table: Tensor | None,
     fusion: str,
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     rows = h_users[users], h_items[positives], h_items[negatives]
     logits = [
         None if table is None else table[ids]
@@ -36,8 +35,4 @@ def bpr_reference(
     losses = [_bpr_loss(*(_fuse(row, logit, fusion) for row, logit in zip(rows, logits)))]
     for modality in range(h_users.shape[1]):
         losses.append(_bpr_loss(*(row[:, modality] for row in rows)))
-    regulariser = h_users.new_zeros(())
-    if user_table is not None and users.numel() > 0:
-        # The mean over the batch and the D dimensions of each modality, added over the modalities (eq. 11).
-        regulariser = user_table[users].square().mean(dim=(0, 2)).sum()
-    return torch.stack(losses), regulariser
+    return torch.stack(losses)

@@ -86,16 +86,14 @@ def bpr_forward_kernel(
     negatives_ptr,  # (B,)
     user_logits_ptr,  # (U, M), read when HAS_USER_LOGITS
     item_logits_ptr,  # (I, M), read when HAS_ITEM_LOGITS
-    user_table_ptr,  # (U, M, D), read when HAS_TABLE
     slopes_ptr,  # (B, M + 1)
-    partial_ptr,  # (programs, M + 2): fused loss, the modalities' losses, squares of the user table
+    partial_ptr,  # (programs, M + 1): fused loss, the modalities' losses
     batch,
     M: tl.constexpr,
     D: tl.constexpr,
     SUM_FUSION: tl.constexpr,
     HAS_USER_LOGITS: tl.constexpr,
     HAS_ITEM_LOGITS: tl.constexpr,
-    HAS_TABLE: tl.constexpr,
     BLOCK_B: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_D: tl.constexpr,
@@ -114,7 +112,6 @@ def bpr_forward_kernel(
     positive_score = tl.zeros((BLOCK_B, BLOCK_M), dtype=ACC)
     negative_score = tl.zeros((BLOCK_B, BLOCK_M), dtype=ACC)
     fused = tl.zeros((BLOCK_B,), dtype=ACC)
-    squares = tl.zeros((BLOCK_B, BLOCK_M), dtype=ACC)
     for first_dim in range(0, D, BLOCK_D):
         user = load_rows(h_users_ptr, users, exists, first_dim, M, D, BLOCK_M, BLOCK_D, ACC)
         positive = load_rows(h_items_ptr, positives, exists, first_dim, M, D, BLOCK_M, BLOCK_D, ACC)
@@ -127,9 +124,6 @@ def bpr_forward_kernel(
                 positive_weight[:, :, None] * positive - negative_weight[:, :, None] * negative, axis=1
             )
             fused += tl.sum(fused_user * fused_items, axis=1)
-        if HAS_TABLE:
-            row = load_rows(user_table_ptr, users, exists, first_dim, M, D, BLOCK_M, BLOCK_D, ACC)
-            squares += tl.sum(row * row, axis=2)
     if not SUM_FUSION:
         fused = tl.sum(user_weight * (positive_weight * positive_score - negative_weight * negative_score), axis=1)
 
@@ -142,21 +136,18 @@ def bpr_forward_kernel(
         slope,
         mask=exists[:, None] & (modalities < M)[None, :],
     )
-    partial = partial_ptr + program * (M + 2)
+    partial = partial_ptr + program * (M + 1)
     tl.store(partial, tl.sum(tl.where(exists, fused_loss, 0.0), axis=0))
     tl.store(partial + 1 + modalities, tl.sum(tl.where(exists[:, None], loss, 0.0), axis=0), mask=modalities < M)
-    tl.store(partial + M + 1, tl.sum(tl.sum(squares, axis=1), axis=0))
 
 
 @triton.jit
 def add_up_losses_kernel(
-    partial_ptr,  # (programs, M + 2)
+    partial_ptr,  # (programs, M + 1)
     losses_ptr,  # (M + 1,)
-    regulariser_ptr,  # ()
     programs,
     batch,
     M: tl.constexpr,
-    D: tl.constexpr,
     BLOCK_P: tl.constexpr,
     BLOCK_M: tl.constexpr,
     ACC: tl.constexpr,
@@ -166,14 +157,12 @@ def add_up_losses_kernel(
     for first in range(0, programs, BLOCK_P):
         rows = first + tl.arange(0, BLOCK_P)
         total += tl.load(
-            partial_ptr + rows.to(tl.int64)[:, None] * (M + 2) + places[None, :],
-            mask=(rows < programs)[:, None] & (places < M + 2)[None, :],
+            partial_ptr + rows.to(tl.int64)[:, None] * (M + 1) + places[None, :],
+            mask=(rows < programs)[:, None] & (places <= M)[None, :],
             other=0.0,
         )
     mean = tl.sum(total, axis=0) / batch
     tl.store(losses_ptr + places, mean.to(losses_ptr.dtype.element_ty), mask=places <= M)
-    regulariser = tl.sum(tl.where(places == M + 1, mean, 0.0), axis=0) / D
-    tl.store(regulariser_ptr, regulariser.to(regulariser_ptr.dtype.element_ty))
 
 
 @triton.jit
@@ -182,7 +171,6 @@ def bpr_backward_kernel(
     logits_ptr,  # (R, M), read when HAS_LOGITS
     others_ptr,  # (S, M, D): h_items, or h_users when ITEMS
     other_logits_ptr,  # (S, M), read when HAS_OTHER_LOGITS
-    user_table_ptr,  # (R, M, D), read when HAS_TABLE
     sorted_ptr,  # (entries,) row of each entry, ascending
     order_ptr,  # (entries,) the entries in that order; e < B: triple e; e >= B: triple e - B with its negative
     ends_ptr,  # (entries,) where the entries of the same row end
@@ -191,10 +179,8 @@ def bpr_backward_kernel(
     negatives_ptr,  # (B,)
     slopes_ptr,  # (B, M + 1)
     grad_losses_ptr,  # (M + 1,)
-    grad_regulariser_ptr,  # ()
     grad_rows_ptr,  # (R, M, D)
     grad_logits_ptr,  # (R, M)
-    grad_table_ptr,  # (R, M, D)
     partial_rows_ptr,  # (slots, M, D)
     partial_logits_ptr,  # (slots, M)
     batch,
@@ -204,7 +190,6 @@ def bpr_backward_kernel(
     SUM_FUSION: tl.constexpr,
     HAS_LOGITS: tl.constexpr,
     HAS_OTHER_LOGITS: tl.constexpr,
-    HAS_TABLE: tl.constexpr,
     PIECE: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_D: tl.constexpr,
@@ -285,18 +270,6 @@ def bpr_backward_kernel(
             )
         else:
             tl.store(partial_logits_ptr + slot * M + modalities, grad_logits, mask=is_modality)
-    if HAS_TABLE:
-        if is_first:
-            # Each of the row's triples adds 2 * row / (B * D).
-            scale = tl.load(grad_regulariser_ptr).to(ACC) * (2 * (end - position)) / batch / D
-            for first_dim in range(0, D, BLOCK_D):
-                dims = first_dim + tl.arange(0, BLOCK_D)[None, None, :]
-                gradient = scale * load_rows(user_table_ptr, block, always, first_dim, M, D, BLOCK_M, BLOCK_D, ACC)
-                tl.store(
-                    grad_table_ptr + row * M * D + modalities[:, :, None] * D + dims,
-                    gradient.to(grad_table_ptr.dtype.element_ty),
-                    mask=is_modality[:, :, None] & (dims < D),
-                )
 
 
 @triton.jit
@@ -369,17 +342,17 @@ def piece_sizes(modalities: int, width: int) -> dict[str, int]:
     return {"BLOCK_S": 16, "BLOCK_W": block_w, "BLOCK_M": triton.next_power_of_2(modalities), "num_warps": 4}
 
 
-def bpr_forward_triton(*operands) -> tuple[Tensor, Tensor, Tensor]:
-    h_users, h_items, users, positives, negatives, user_logits, item_logits, user_table, fusion = Operands(*operands)
+def bpr_forward_triton(*operands) -> tuple[Tensor, Tensor]:
+    h_users, h_items, users, positives, negatives, user_logits, item_logits, fusion = Operands(*operands)
     batch, (_, modalities, width) = users.numel(), h_users.shape
-    losses, regulariser = h_users.new_empty(modalities + 1), h_users.new_empty(())
+    losses = h_users.new_empty(modalities + 1)
     acc = accumulation_dtype(h_users.dtype)
     slopes = h_users.new_empty(batch, modalities + 1, dtype=acc)
     if batch == 0:
-        return losses.zero_(), regulariser.zero_(), slopes
+        return losses.zero_(), slopes
     sizes = launch_sizes(modalities, width)
     programs = triton.cdiv(batch, TRIPLES)
-    partial = h_users.new_empty(programs, modalities + 2, dtype=acc)
+    partial = h_users.new_empty(programs, modalities + 1, dtype=acc)
     h_users = h_users.contiguous()
     bpr_forward_kernel[(programs,)](
         h_users,
@@ -389,7 +362,6 @@ def bpr_forward_triton(*operands) -> tuple[Tensor, Tensor, Tensor]:
         negatives.contiguous(),
         _or(user_logits, h_users),
         _or(item_logits, h_users),
-        _or(user_table, h_users),
         slopes,
         partial,
         batch,
@@ -398,7 +370,6 @@ def bpr_forward_triton(*operands) -> tuple[Tensor, Tensor, Tensor]:
         SUM_FUSION=fusion == "sum",
         HAS_USER_LOGITS=user_logits is not None,
         HAS_ITEM_LOGITS=item_logits is not None,
-        HAS_TABLE=user_table is not None,
         BLOCK_B=TRIPLES,
         ACC=accumulator(h_users.dtype),
         **sizes,
@@ -406,33 +377,29 @@ def bpr_forward_triton(*operands) -> tuple[Tensor, Tensor, Tensor]:
     add_up_losses_kernel[(1,)](
         partial,
         losses,
-        regulariser,
         programs,
         batch,
         M=modalities,
-        D=width,
         BLOCK_P=256,
-        BLOCK_M=triton.next_power_of_2(modalities + 2),
+        BLOCK_M=triton.next_power_of_2(modalities + 1),
         ACC=accumulator(h_users.dtype),
     )
-    return losses, regulariser, slopes
+    return losses, slopes
 
 
-def bpr_backward_triton(
-    grad_losses: Tensor, grad_regulariser: Tensor, slopes: Tensor, *operands
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    h_users, h_items, users, positives, negatives, user_logits, item_logits, user_table, fusion = Operands(*operands)
+def bpr_backward_triton(grad_losses: Tensor, slopes: Tensor, *operands) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    h_users, h_items, users, positives, negatives, user_logits, item_logits, fusion = Operands(*operands)
     h_users, h_items = h_users.contiguous(), h_items.contiguous()
     triples = users.contiguous(), positives.contiguous(), negatives.contiguous()
-    upstream = slopes, grad_losses.contiguous(), grad_regulariser
+    upstream = slopes, grad_losses.contiguous()
     items = torch.cat([positives, negatives])
-    grad_users, grad_user_logits, grad_user_table = _side_gradients(
-        h_users, h_items, user_logits, item_logits, user_table, users, triples, upstream, fusion, False
+    grad_users, grad_user_logits = _side_gradients(
+        h_users, h_items, user_logits, item_logits, users, triples, upstream, fusion, False
     )
-    grad_items, grad_item_logits, _ = _side_gradients(
-        h_items, h_users, item_logits, user_logits, None, items, triples, upstream, fusion, True
+    grad_items, grad_item_logits = _side_gradients(
+        h_items, h_users, item_logits, user_logits, items, triples, upstream, fusion, True
     )
-    return grad_users, grad_items, grad_user_logits, grad_item_logits, grad_user_table
+    return grad_users, grad_items, grad_user_logits, grad_item_logits
 
 
 def _side_gradients(
@@ -440,21 +407,20 @@ def _side_gradients(
     others: Tensor,
     logits: Tensor | None,
     other_logits: Tensor | None,
-    user_table: Tensor | None,
     ids: Tensor,
     triples: tuple[Tensor, Tensor, Tensor],
-    upstream: tuple[Tensor, Tensor, Tensor],
+    upstream: tuple[Tensor, Tensor],
     fusion: str,
     are_items: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the rows, logits and table of users or of items; ``ids`` is the row of each entry."""
-    gradients = tuple(
-        rows.new_empty(0) if table is None else torch.zeros(table.shape, dtype=table.dtype, device=table.device)
-        for table in (rows, logits, user_table)
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the rows and logits of users or of items; ``ids`` is the row of each entry."""
+    grad_rows = torch.zeros(rows.shape, dtype=rows.dtype, device=rows.device)
+    grad_logits = (
+        rows.new_empty(0) if logits is None else torch.zeros_like(logits, memory_format=torch.contiguous_format)
     )
     entries, (_, modalities, width) = ids.numel(), rows.shape
     if entries == 0:
-        return gradients
+        return grad_rows, grad_logits
     ids, order = torch.sort(ids, stable=True)
     ends = torch.searchsorted(ids, ids, right=True)
     pieces = triton.cdiv(entries, PIECE)
@@ -467,13 +433,13 @@ def _side_gradients(
         _or(logits, rows),
         others,
         _or(other_logits, rows),
-        _or(user_table, rows),
         ids,
         order,
         ends,
         *triples,
         *upstream,
-        *gradients,
+        grad_rows,
+        grad_logits,
         partial_rows,
         partial_logits,
         triples[0].numel(),
@@ -483,7 +449,6 @@ def _side_gradients(
         SUM_FUSION=fusion == "sum",
         HAS_LOGITS=logits is not None,
         HAS_OTHER_LOGITS=other_logits is not None,
-        HAS_TABLE=user_table is not None,
         PIECE=PIECE,
         ACC=accumulator(rows.dtype),
         **sizes,
@@ -496,8 +461,8 @@ def _side_gradients(
             ends,
             partial_rows,
             partial_logits,
-            gradients[0],
-            gradients[1],
+            grad_rows,
+            grad_logits,
             M=modalities,
             D=width,
             HAS_LOGITS=logits is not None,
@@ -505,7 +470,7 @@ def _side_gradients(
             ACC=accumulator(rows.dtype),
             **sizes,
         )
-    return gradients
+    return grad_rows, grad_logits
 
 
 def _or(tensor: Tensor | None, instead: Tensor) -> Tensor:

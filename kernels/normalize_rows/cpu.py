@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import Tensor
 
@@ -10,14 +12,43 @@ from ..support import accumulation_dtype
 NORM_EPS = 1e-12  # the smallest norm that is divided by, as in torch.nn.functional.normalize
 
 
-def normalize_rows_forward_cpu(x: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    exact = accumulation_dtype(x.dtype)
-    norm = torch.linalg.vector_norm(x, dim=-1, dtype=exact).clamp_min_(NORM_EPS)
-    return torch.mul(x, (scale / norm).unsqueeze(-1), out=x.new_empty(x.shape)), norm
+def empty_results(tables: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Room for the stacked tables' rows and for their norms."""
+    first = tables[0]
+    shape = first.shape if len(tables) == 1 else (sum(table.shape[0] for table in tables), *first.shape[1:])
+    return first.new_empty(shape), first.new_empty(shape[:-1], dtype=accumulation_dtype(first.dtype))
 
 
-def normalize_rows_backward_cpu(grad: Tensor, out: Tensor, norm: Tensor, scale: float) -> Tensor:
-    along = (grad * out).sum(-1, dtype=norm.dtype) / scale**2
-    along = torch.where(norm > NORM_EPS, along, 0.0)  # below eps the norm is a constant
-    grad_x = torch.addcmul(grad, out, along.unsqueeze(-1), value=-1, out=grad.new_empty(grad.shape))
-    return grad_x.mul_((scale / norm).unsqueeze(-1))
+def parts(tables: Sequence[Tensor], *stacked: Tensor | None) -> Iterator[tuple]:
+    """Each table, and after it what lies beside it in the stacked tensors."""
+    if len(tables) == 1:
+        yield tables[0], *stacked
+        return
+    first = 0
+    for table in tables:
+        rows = slice(first, first + table.shape[0])
+        yield table, *(None if tensor is None else tensor[rows] for tensor in stacked)
+        first = rows.stop
+
+
+def normalize_rows_forward_cpu(tables: Sequence[Tensor], scale: float) -> tuple[Tensor, Tensor]:
+    results = empty_results(tables)
+    for x, out, norms in parts(tables, *results):
+        norms.copy_(torch.linalg.vector_norm(x, dim=-1, dtype=norms.dtype).clamp_min_(NORM_EPS))
+        torch.mul(x, (scale / norms).unsqueeze(-1), out=out)
+    return results
+
+
+def normalize_rows_backward_cpu(
+    grad: Tensor, grad_norms: Tensor | None, norms: Tensor, tables: Sequence[Tensor], scale: float
+) -> list[Tensor]:
+    gradients = []
+    for x, dy, d_norm, norm in parts(tables, grad, grad_norms, norms):
+        x, dy = x.to(norm.dtype), dy.to(norm.dtype)
+        along = (dy * x).sum(-1).mul_(scale).div_(norm)  # <dy, s x / |x|>
+        if d_norm is not None:
+            along.sub_(d_norm.mul(norm))
+        along = torch.where(norm > NORM_EPS, along, 0.0)  # below eps the norm is a constant
+        gradient = torch.addcmul(dy.mul((scale / norm).unsqueeze(-1)), x, (along / norm / norm).unsqueeze(-1), value=-1)
+        gradients.append(gradient.to(tables[0].dtype).contiguous())
+    return gradients

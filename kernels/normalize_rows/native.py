@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
-from ..native import ELEMENTS, call
-from ..support import accumulation_dtype
-from .cpu import NORM_EPS
+from ..native import ELEMENTS, call, contiguous
+from .cpu import NORM_EPS, empty_results, parts
 
 
-def normalize_rows_forward_native(x: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    x = x.contiguous()
-    out, norms = x.new_empty(x.shape), x.new_empty(x.shape[:-1], dtype=accumulation_dtype(x.dtype))
-    call("normalize_rows_forward", ELEMENTS[x.dtype], x, norms.numel(), x.shape[-1], float(scale), NORM_EPS, out, norms)
-    return out, norms
+def normalize_rows_forward_native(tables: Sequence[Tensor], scale: float) -> tuple[Tensor, Tensor]:
+    results = empty_results(tables)
+    for x, out, norms in parts([table.contiguous() for table in tables], *results):
+        sizes = norms.numel(), x.shape[-1], float(scale)
+        call("normalize_rows_forward", ELEMENTS[x.dtype], x, *sizes, NORM_EPS, out, norms)
+    return results
 
 
-def normalize_rows_backward_native(grad: Tensor, out: Tensor, norm: Tensor, scale: float) -> Tensor:
-    grad, out, norm = grad.contiguous(), out.contiguous(), norm.contiguous()
-    grad_x = grad.new_empty(grad.shape)
-    call(
-        "normalize_rows_backward", ELEMENTS[out.dtype], grad, out, norm, norm.numel(), out.shape[-1], float(scale),
-        NORM_EPS, grad_x,
-    )  # fmt: skip
-    return grad_x
+def normalize_rows_backward_native(
+    grad: Tensor, grad_norms: Tensor | None, norms: Tensor, tables: Sequence[Tensor], scale: float
+) -> list[Tensor]:
+    gradients = [table.new_empty(table.shape) for table in tables]
+    tables = [table.contiguous() for table in tables]
+    stacked = contiguous(grad, grad_norms, norms)
+    for grad_x, (x, dy, d_norm, norm) in zip(gradients, parts(tables, *stacked)):
+        sizes = norm.numel(), x.shape[-1], float(scale)
+        call("normalize_rows_backward", ELEMENTS[x.dtype], dy, d_norm, x, norm, *sizes, NORM_EPS, grad_x)
+    return gradients

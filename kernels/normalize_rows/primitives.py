@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from ..dispatch import Primitive
-from ..support import accumulation_dtype
-from .cpu import normalize_rows_backward_cpu, normalize_rows_forward_cpu
+from .cpu import empty_results, normalize_rows_backward_cpu, normalize_rows_forward_cpu
 
 
-def _forward_fake(x, scale):
-    return x.new_empty(x.shape), x.new_empty(x.shape[:-1], dtype=accumulation_dtype(x.dtype))
+def _backward_fake(grad, grad_norms, norms, tables, scale):
+    return [table.new_empty(table.shape) for table in tables]
 
 
-def _backward_fake(grad, out, norm, scale):
-    return grad.new_empty(grad.shape)
-
-
-# (..., D) scale * x / |x| and (...) the norms that were divided by.
+# (..., D) scale * x / |x| of the stacked tables and (...) the norms that were divided by.
 normalize_rows_forward = Primitive(
-    "normalize_rows_forward(Tensor x, float scale) -> (Tensor, Tensor)",
+    "normalize_rows_forward(Tensor[] tables, float scale) -> (Tensor, Tensor)",
     cpu=normalize_rows_forward_cpu,
-    fake=_forward_fake,
+    fake=lambda tables, scale: empty_results(tables),
 )
 
-# (..., D) the gradient of x, from both results of the forward pass.
+# The gradient of each table, from those of the result and, unless it is None, of the norms.
 normalize_rows_backward = Primitive(
-    "normalize_rows_backward(Tensor grad, Tensor out, Tensor norm, float scale) -> Tensor",
+    "normalize_rows_backward(Tensor grad, Tensor? grad_norms, Tensor norms, Tensor[] tables, float scale) -> Tensor[]",
     cpu=normalize_rows_backward_cpu,
     fake=_backward_fake,
 )

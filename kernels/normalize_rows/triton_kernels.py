@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..support import accumulation_dtype
 from ..triton_support import accumulator
-from .cpu import NORM_EPS
+from .cpu import NORM_EPS, empty_results, parts
 
 
 @triton.jit
@@ -41,11 +42,13 @@ def normalize_rows_forward_kernel(
 @triton.jit
 def normalize_rows_backward_kernel(
     grad_ptr,  # (R, D)
-    out_ptr,  # (R, D)
+    grad_norm_ptr,  # (R,), read when HAS_GRAD_NORM
+    x_ptr,  # (R, D)
     norm_ptr,  # (R,)
     grad_x_ptr,  # (R, D)
     num_rows,
     scale: tl.float64,  # as above
+    HAS_GRAD_NORM: tl.constexpr,
     D: tl.constexpr,
     EPS: tl.constexpr,
     BLOCK_R: tl.constexpr,
@@ -59,13 +62,16 @@ def normalize_rows_backward_kernel(
     mask = exists[:, None] & (dims < D)[None, :]
 
     grad = tl.load(grad_ptr + entries, mask=mask, other=0.0).to(ACC)
-    out = tl.load(out_ptr + entries, mask=mask, other=0.0).to(ACC)
+    x = tl.load(x_ptr + entries, mask=mask, other=0.0).to(ACC)
     norm = tl.load(norm_ptr + rows, mask=exists, other=1.0)
-    scales = tl.full((BLOCK_R,), scale, dtype=ACC)
+    factor = tl.full((BLOCK_R,), scale, dtype=ACC) / norm
+    along = tl.sum(grad * x, axis=1) * factor
+    if HAS_GRAD_NORM:
+        along -= tl.load(grad_norm_ptr + rows, mask=exists, other=0.0) * norm
     # Below the smallest norm the row is divided by a constant, and its gradient only scaled.
     varies = norm > tl.full((BLOCK_R,), EPS, dtype=ACC)
-    along = tl.where(varies, tl.sum(grad * out, axis=1) / (scales * scales), 0.0)
-    grad_x = (grad - along[:, None] * out) * (scales / norm)[:, None]
+    along = tl.where(varies, along / norm / norm, 0.0)
+    grad_x = grad * factor[:, None] - along[:, None] * x
     tl.store(grad_x_ptr + entries, grad_x.to(grad_x_ptr.dtype.element_ty), mask=mask)
 
 
@@ -80,26 +86,40 @@ def launch_sizes(width: int, dtype: torch.dtype) -> dict[str, int]:
     return {"BLOCK_R": block_r, "BLOCK_D": block_d, "num_warps": min(16, max(4, 4 * block_r * block_d // numbers))}
 
 
-def normalize_rows_forward_triton(x: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    x = x.contiguous()
-    width, sizes = x.shape[-1], launch_sizes(x.shape[-1], x.dtype)
-    out = torch.empty_like(x)
-    norm = torch.empty(x.shape[:-1], dtype=accumulation_dtype(x.dtype), device=x.device)
-    num_rows = norm.numel()
-    if num_rows:
-        normalize_rows_forward_kernel[(triton.cdiv(num_rows, sizes["BLOCK_R"]),)](
-            x, out, norm, num_rows, scale, D=width, EPS=NORM_EPS, ACC=accumulator(x.dtype), **sizes
-        )
-    return out, norm
+def normalize_rows_forward_triton(tables: Sequence[Tensor], scale: float) -> tuple[Tensor, Tensor]:
+    results = empty_results(tables)
+    width, dtype = tables[0].shape[-1], tables[0].dtype
+    sizes = launch_sizes(width, dtype)
+    for x, out, norms in parts([table.contiguous() for table in tables], *results):
+        if norms.numel():
+            normalize_rows_forward_kernel[(triton.cdiv(norms.numel(), sizes["BLOCK_R"]),)](
+                x, out, norms, norms.numel(), scale, D=width, EPS=NORM_EPS, ACC=accumulator(dtype), **sizes
+            )
+    return results
 
 
-def normalize_rows_backward_triton(grad: Tensor, out: Tensor, norm: Tensor, scale: float) -> Tensor:
-    grad = grad.contiguous()
-    width, sizes = grad.shape[-1], launch_sizes(grad.shape[-1], grad.dtype)
-    grad_x = torch.empty_like(grad)
-    num_rows = norm.numel()
-    if num_rows:
-        normalize_rows_backward_kernel[(triton.cdiv(num_rows, sizes["BLOCK_R"]),)](
-            grad, out, norm, grad_x, num_rows, scale, D=width, EPS=NORM_EPS, ACC=accumulator(grad.dtype), **sizes
-        )
-    return grad_x
+def normalize_rows_backward_triton(
+    grad: Tensor, grad_norms: Tensor | None, norms: Tensor, tables: Sequence[Tensor], scale: float
+) -> list[Tensor]:
+    gradients = [table.new_empty(table.shape) for table in tables]
+    tables = [table.contiguous() for table in tables]
+    stacked = grad.contiguous(), None if grad_norms is None else grad_norms.contiguous(), norms.contiguous()
+    width, dtype = tables[0].shape[-1], tables[0].dtype
+    sizes = launch_sizes(width, dtype)
+    for grad_x, (x, dy, d_norm, norm) in zip(gradients, parts(tables, *stacked)):
+        if norm.numel():
+            normalize_rows_backward_kernel[(triton.cdiv(norm.numel(), sizes["BLOCK_R"]),)](
+                dy,
+                norm if d_norm is None else d_norm,
+                x,
+                norm,
+                grad_x,
+                norm.numel(),
+                scale,
+                HAS_GRAD_NORM=d_norm is not None,
+                D=width,
+                EPS=NORM_EPS,
+                ACC=accumulator(dtype),
+                **sizes,
+            )
+    return gradients

@@ -82,10 +82,10 @@ class DRAGON(Model[DRAGONOptions]):
         self.user_graph.begin_epoch(generator)
         return False
 
-    def encode(self) -> tuple[Tensor, Tensor]:
-        """What users and items are after the user-item graph, users weighted: (U, M * D) and (I, M * D)."""
-        users, items = self.content()  # (U, M, D), (I, M, D)
-        return (self.user_weights[:, :, None] * users).flatten(1), items.flatten(1)
+    def encode(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Users, weighted, and items after the user-item graph, (U, M * D), (I, M * D), and norms (U, M)."""
+        users, items, norms = self.content()  # (U, M, D), (I, M, D), (U, M)
+        return (self.user_weights[:, :, None] * users).flatten(1), items.flatten(1), norms
 
     def _hear_items(self, items: Tensor) -> Tensor:
         """(I, M * D): an item's own, and what reaches it over ``n_mm_layers`` steps of the item graph."""
@@ -96,16 +96,16 @@ class DRAGON(Model[DRAGONOptions]):
 
     def loss_parts(self, batch: Batch) -> Tensor:
         """BPR in bits (log2), and lambda times the mean squares of preferences and of alpha."""
-        users, items = self.encode()
+        users, items, norms = self.encode()
         users, items = self.user_graph(users, batch.users), self._hear_items(items)  # (B, M * D), (I, M * D)
         shape = self.content.preferences.shape[1:]
         rows = torch.arange(len(users), device=users.device)
-        losses, _ = bpr(users.unflatten(1, shape), items.unflatten(1, shape), rows, batch.positives, batch.negatives)
-        regulariser = self.content.regulariser(batch.users, self.user_weights)
+        losses = bpr(users.unflatten(1, shape), items.unflatten(1, shape), rows, batch.positives, batch.negatives)
+        regulariser = self.content.regulariser(norms, batch.users, self.user_weights)
         return torch.stack([losses[0] / math.log(2), self.options.reg_weight * regulariser])
 
     @torch.no_grad()
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """(U, M * D) and (I, M * D)."""
-        users, items = self.encode()
+        users, items, _ = self.encode()
         return self.user_graph.all_users(users), self._hear_items(items)

@@ -71,10 +71,10 @@ class DualGNN(Model[DualGNNOptions]):
         self.user_graph.begin_epoch(generator)
         return False
 
-    def encode(self) -> tuple[Tensor, Tensor]:
-        """Users before they hear from each other, (U, D), and items, (I, D)."""
-        users, items = self.content()  # (U, M, D), (I, M, D)
-        return (self._modality_weights()[:, :, None] * users).sum(1), items.sum(1)
+    def encode(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Users before they hear from each other, (U, D), items, (I, D), and norms (U, M)."""
+        users, items, norms = self.content()  # (U, M, D), (I, M, D), (U, M)
+        return (self._modality_weights()[:, :, None] * users).sum(1), items.sum(1), norms
 
     def _modality_weights(self) -> Tensor:
         """(U, M) what a user's modalities count: alpha, or as the published code has it.
@@ -88,15 +88,15 @@ class DualGNN(Model[DualGNNOptions]):
 
     def loss_parts(self, batch: Batch) -> Tensor:
         """BPR in bits (log2), and lambda times the mean squares of preferences and of alpha."""
-        users, items = self.encode()
+        users, items, norms = self.encode()
         users = self.user_graph(users, batch.users)  # (B, D)
         rows = torch.arange(len(users), device=users.device)
-        losses, _ = bpr(users[:, None], items[:, None], rows, batch.positives, batch.negatives)
-        regulariser = self.content.regulariser(batch.users, self.user_weights)
+        losses = bpr(users[:, None], items[:, None], rows, batch.positives, batch.negatives)
+        regulariser = self.content.regulariser(norms, batch.users, self.user_weights)
         return torch.stack([losses[0] / math.log(2), self.options.reg_weight * regulariser])
 
     @torch.no_grad()
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """(U, D) and (I, D)."""
-        users, items = self.encode()
+        users, items, _ = self.encode()
         return self.user_graph.all_users(users), items

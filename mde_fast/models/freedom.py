@@ -104,7 +104,7 @@ class FREEDOM(Model[FREEDOMOptions]):
     def loss_parts(self, batch: Batch) -> Tensor:
         """BPR of the embeddings, and lambda times BPR of users with each modality's projection (section 3.3)."""
         users, items = self.encode(self.pruned)
-        losses, _ = bpr(users[:, None], items[:, None], batch.users, batch.positives, batch.negatives)
+        losses = bpr(users[:, None], items[:, None], batch.users, batch.positives, batch.negatives)
         rows = F.embedding(batch.users, users)
         ids = torch.cat([batch.positives, batch.negatives])
         parts = [losses[0]]

@@ -58,7 +58,7 @@ class LightGCN(Model[LightGCNOptions]):
         """BPR, and lambda times half the squared norm of a triple's three rows of the table, mean over the batch."""
         h_users, h_items = self.encode()
         users, positives, negatives = batch.users, batch.positives, batch.negatives
-        losses, _ = bpr(h_users[:, None], h_items[:, None], users, positives, negatives)
+        losses = bpr(h_users[:, None], h_items[:, None], users, positives, negatives)
         nodes = torch.cat([users, positives + self.num_users, negatives + self.num_users])
         regulariser = F.embedding(nodes, self.table).square().sum() / (2 * max(users.numel(), 1))
         return torch.stack([losses[0], self.options.reg_weight * regulariser])

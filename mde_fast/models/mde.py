@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError
-from ..kernels import CSRGraph, bpr, infonce, node_losses, normalize_rows, propagate, spmm
+from ..kernels import CSRGraph, bpr, infonce, node_losses, normalize_rows_with_norms, propagate, spmm
 from ..kernels.node_losses import difference_weight
 from ..nn.factors import Factors
 from ..nn.preferences import Preferences
+from ..nn.tables import mean_squares
 from ..nn.towers import feature_towers
 from ..options import Options, Range, at_least, option, positive
 from .model import Batch, HasPreferences, Inputs, Model
@@ -194,25 +195,34 @@ class MDE(Model[MDEOptions], HasPreferences):
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """H of eq. 4: (U, M, D) and (I, M, D)."""
+        h_users, h_items, _ = self._encode()
+        return h_users, h_items
+
+    def _encode(self) -> tuple[Tensor, Tensor, Tensor]:
+        """H of eq. 4, and the norms of the user table's rows (U, M)."""
         options, graphs = self.options, self.graphs
         shape = (len(self.modalities), options.embedding_size)
-        items = torch.stack([tower() for tower in self.towers], dim=1)
-        inputs = torch.cat([self.user_table, items])
-        if options.row_normalize:
-            inputs = normalize_rows(inputs, scale=options.input_scale)
-        elif options.input_scale != 1:
-            inputs = inputs * options.input_scale
+        inputs, norms = self._inputs(torch.stack([tower() for tower in self.towers], dim=1))
         layers = propagate(graphs.user_item, inputs.flatten(1), layers=options.n_layers, combine=options.layer_combine)
         users, items = layers.split([self.num_users, self.num_items])
         users = spmm(graphs.user_user, users, residual=users)
         items = items.reshape(graphs.item_item.shape[0], -1)  # one row per item, or per item and modality
         items = spmm(graphs.item_item, items, residual=items)
-        return users.unflatten(1, shape), items.reshape(self.num_items, *shape)
+        return users.unflatten(1, shape), items.reshape(self.num_items, *shape), norms
+
+    def _inputs(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """E(0) (U + I, M, D) from the towers' (I, M, D), and the norms of the user table's rows (U, M)."""
+        scale = self.options.input_scale
+        if self.options.row_normalize:
+            inputs, norms = normalize_rows_with_norms(self.user_table, items, scale=scale)
+            return inputs, norms[: self.num_users]
+        inputs = torch.cat([self.user_table, items])
+        return inputs * scale if scale != 1 else inputs, torch.linalg.vector_norm(self.user_table, dim=-1)
 
     def loss_parts(self, batch: Batch) -> Tensor:
         """The addends of eq. 11, each with its coefficient."""
         options, preferences = self.options, self.preferences
-        h_users, h_items = self.encode()
+        h_users, h_items, norms = self._encode()
         mda, msa = h_users.new_zeros(()), h_users.new_zeros(())
         for h, weights, nodes in (
             (h_users, preferences.trade_off("users"), batch.users),
@@ -228,7 +238,7 @@ class MDE(Model[MDEOptions], HasPreferences):
             mda = mda + side_mda
             msa = msa + (side_msa if options.msa != "infonce" else self._contrast(h, weights, nodes))
         # Last, so that its backward pass comes first: its scratch is large, and no other gradient of H is held yet.
-        ranking, regulariser = bpr(
+        ranking = bpr(
             h_users,
             h_items,
             batch.users,
@@ -236,12 +246,11 @@ class MDE(Model[MDEOptions], HasPreferences):
             batch.negatives,
             user_logits=preferences.user_logits(),
             item_logits=preferences.item_fusion_logits(),
-            user_table=self.user_table,
             fusion=options.fusion,
         )
         if not options.modality_losses:
             ranking = torch.cat([ranking[:1], ranking[1:] * 0])
-        regulariser = regulariser + preferences.regulariser()
+        regulariser = mean_squares(norms, batch.users, options.embedding_size) + preferences.regulariser()
         weighted = torch.stack([options.mda_weight * mda, options.msa_weight * msa, options.reg_weight * regulariser])
         return torch.cat([ranking, weighted])
 

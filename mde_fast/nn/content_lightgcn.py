@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..kernels import CSRGraph, normalize_rows, propagate
+from ..kernels import CSRGraph, normalize_rows_with_norms, propagate
 from ..options import Options, at_least, option
 from .factors import Factors
+from .tables import mean_squares
 from .towers import feature_towers
 
 
@@ -68,19 +69,17 @@ class ContentLightGCN(nn.Module):
             generator=generator,
         )
 
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """(U, M, D) and (I, M, D)."""
+    def forward(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(U, M, D) and (I, M, D), and the norms of the P_m (U, M), for :meth:`regulariser`."""
         items = torch.stack([tower() for tower in self.towers], dim=1)
-        x = normalize_rows(torch.cat([self.preferences, items]))  # (U + I, M, D)
+        x, norms = normalize_rows_with_norms(self.preferences, items)  # (U + I, M, D)
         total = propagate(self.user_item, x.flatten(1), layers=self.layers, combine="sum").view_as(x)
         users, items = total.split([len(self.preferences), len(items)])
-        return users, items
+        return users, items, norms[: len(self.preferences)]
 
-    def regulariser(self, users: Tensor, weights: Tensor) -> Tensor:
+    def regulariser(self, norms: Tensor, users: Tensor, weights: Tensor) -> Tensor:
         """The mean squares of the P_m of some users (B,), added up over modalities, and that of alpha (U, M): ()."""
-        rows = nn.functional.embedding(users, self.preferences.flatten(1))
-        squares = rows.square().sum() / max(users.numel() * self.preferences.shape[2], 1)
-        return squares + weights.square().mean()
+        return mean_squares(norms, users, self.preferences.shape[2]) + weights.square().mean()
 
 
 def modality_weights(num_users: int, num_modalities: int, generator: torch.Generator) -> nn.Parameter:

@@ -65,14 +65,14 @@ def _everything(implementation: str) -> dict[str, torch.Tensor]:
     users, positives, negatives = (torch.arange(300) * step % 40 for step in (7, 3, 11))
     cases = {
         "spmm": (partial(spmm, graph), {"x": random(graph.shape[1], 77, dtype=torch.float32)}),
-        "normalize_rows": (normalize_rows, {"x": random(700, 2, 77, dtype=torch.float32)}),
+        "normalize_rows": (lambda x: normalize_rows(x), {"x": random(700, 2, 77, dtype=torch.float32)}),
         "node_losses": (
             lambda h, logits: node_losses(h, preference_logits=logits, detach=False),
             {"h": random(1500, 3, 77, dtype=torch.float32), "logits": random(1500, 3, seed=1, dtype=torch.float32)},
         ),
         "bpr": (
             lambda h_users, h_items, logits: bpr(
-                h_users, h_items, users, positives, negatives, user_logits=logits, user_table=h_users, fusion="sum"
+                h_users, h_items, users, positives, negatives, user_logits=logits, fusion="sum"
             ),
             {
                 "h_users": random(40, 2, 77, dtype=torch.float32),

@@ -1,7 +1,5 @@
 """normalize_rows: the inputs E(0)."""
 
-from functools import partial
-
 import pytest
 import torch
 from aot import NVIDIA, STORAGE, TARGETS, Request, compile_many
@@ -9,13 +7,23 @@ from comparing import assert_close, check, check_expanded_gradient, check_gradie
 from operands import DTYPES, HALF_DTYPES, WIDTHS, random
 from support import evaluate, forced
 
-from mde_fast.kernels import normalize_rows
+from mde_fast.kernels import normalize_rows, normalize_rows_with_norms
 
 SHAPES = ((0, 8), (1, 8), (9, 8), (8,), (0, 2, 8), (5, 3, 8), (4, 3, 2, 5))
 
 
 def _case(device, *shape, dtype=torch.float64, scale=1.0):
-    return partial(normalize_rows, scale=scale), {"x": random(*shape, dtype=dtype, device=device)}
+    return lambda x: normalize_rows(x, scale=scale), {"x": random(*shape, dtype=dtype, device=device)}
+
+
+def _stacked(device, *rows, shape=(2, 8), dtype=torch.float64, scale=1.0):
+    """Tables of so many rows, normalised on top of each other, and their norms."""
+
+    def operator(**tables):
+        return normalize_rows_with_norms(*tables.values(), scale=scale)
+
+    tables = {f"x{n}": random(count, *shape, seed=n, dtype=dtype, device=device) for n, count in enumerate(rows)}
+    return operator, tables
 
 
 @pytest.mark.parametrize("scale", (1.0, 0.3, -2.0))
@@ -39,6 +47,49 @@ def test_gradcheck(any_implementation, device, shape, scale):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shapes(implementation, device, shape, scale, dtype):
     check(implementation, *_case(device, *shape, dtype=dtype, scale=scale))
+
+
+@pytest.mark.parametrize("scale", (1.0, -2.0))
+@pytest.mark.parametrize("rows", ((3,), (2, 3), (1, 0, 2)))
+def test_gradcheck_of_stacked_tables(any_implementation, device, rows, scale):
+    check_gradients(any_implementation, *_stacked(device, *rows, shape=(2, 3), scale=scale))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", ((8,), (2, 17), (3, 2, 4)))
+@pytest.mark.parametrize("rows", ((5,), (5, 3), (0, 4), (4, 0), (0, 0), (300, 1, 20)))
+def test_stacked_tables(implementation, device, poisoned_memory, rows, shape, dtype):
+    check(implementation, *_stacked(device, *rows, shape=shape, dtype=dtype, scale=0.3))
+
+
+@pytest.mark.parametrize("used", (0, 1), ids=("rows alone", "norms alone"))
+def test_one_output_alone(implementation, device, used):
+    operator, tables = _stacked(device, 5, 3, scale=0.3)
+    check(implementation, lambda **leaves: operator(**leaves)[used], tables)
+
+
+def test_stacking_is_concatenation(any_implementation, device):
+    first, second = random(5, 2, 8, device=device), random(3, 2, 8, seed=1, device=device)
+    with forced(any_implementation):
+        stacked, norms = normalize_rows_with_norms(first, second, scale=0.3)
+        apart = [normalize_rows(table, scale=0.3) for table in (first, second)]
+    assert torch.equal(stacked, torch.cat(apart))
+    assert_close(norms, torch.cat([first, second]).norm(dim=-1), "norms")
+
+
+def test_stacked_slices(implementation, device):
+    """Tables that are not contiguous, and a gradient that is a slice."""
+    operator, tables = _stacked(device, 6, 4)
+    strided = {name: table.transpose(0, 1).contiguous().transpose(0, 1) for name, table in tables.items()}
+    check(implementation, operator, strided)
+    check(implementation, lambda **leaves: operator(**leaves)[0][::2], tables)
+
+
+def test_a_frozen_table_has_no_gradient(any_implementation, device):
+    frozen, learned = random(4, 3, device=device), random(2, 3, seed=1, device=device).requires_grad_()
+    with forced(any_implementation):
+        (gradient,) = torch.autograd.grad(normalize_rows(frozen, learned).square().sum(dim=-1)[4:, None].sum(), learned)
+    assert_close(gradient, torch.zeros_like(gradient), "gradient of a norm that is 1", floor=1e-3)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -100,6 +151,7 @@ def test_expanded_gradient(implementation, device):
 def test_repeats_bit_for_bit(implementation, device, affordable, all_threads):
     affordable(3000 * 64)
     check_repeats(implementation, *_case(device, 3000, 64, dtype=torch.float32))
+    check_repeats(implementation, *_stacked(device, 2000, 1000, shape=(64,), dtype=torch.float32))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -107,27 +159,44 @@ def test_writes_every_row(implementation, device, poisoned_memory, shape):
     check(implementation, *_case(device, *shape))
 
 
+@pytest.mark.parametrize("scale", (0, 0.0))
+def test_no_scale(any_implementation, scale):
+    with forced(any_implementation), pytest.raises(ValueError, match="^scale=0"):
+        normalize_rows(random(5, 4), scale=scale)
+
+
 @pytest.mark.parametrize(
-    "change, message",
-    (({"x": random()}, "^x is a scalar"), ({"scale": 0}, "^scale=0"), ({"scale": 0.0}, "^scale=0")),
+    "tables, message",
+    (
+        ((), "^no table"),
+        ((random(),), "^x is a scalar"),
+        ((random(3), random(3)), r"^tables of \(3,\) .* and \(3,\)"),
+        ((random(5, 4), random(5, 3)), r"^tables of \(5, 4\) .* and \(5, 3\)"),
+        ((random(5, 4), random(5, 2, 4)), r"^tables of \(5, 4\) .* and \(5, 2, 4\)"),
+        ((random(5, 4), random(5, 4).float()), r"torch.float64 and \(5, 4\) torch.float32 cannot be stacked"),
+    ),
 )
-def test_errors(any_implementation, change, message):
-    arguments = {"x": random(5, 4)} | change
+def test_errors(any_implementation, tables, message):
     with forced(any_implementation), pytest.raises(ValueError, match=message):
-        normalize_rows(**arguments)
+        normalize_rows(*tables)
 
 
-def test_registered_operators(implementation, device):
-    x, grad = random(5, 3, 8, device=device), random(5, 3, 8, seed=1, device=device)
+@pytest.mark.parametrize("others", (0, 1))
+def test_registered_operators(implementation, device, others):
+    tables = [random(5, 3, 8, seed=seed, device=device) for seed in range(1 + others)]
     operators = torch.ops.mde_fast
     with forced(implementation):
-        torch.library.opcheck(operators.normalize_rows_forward.default, (x, 0.3))
-        out, norm = operators.normalize_rows_forward(x, 0.3)
-        torch.library.opcheck(operators.normalize_rows_backward.default, (grad, out, norm, 0.3))
+        torch.library.opcheck(operators.normalize_rows_forward.default, (tables, 0.3))
+        out, norms = operators.normalize_rows_forward(tables, 0.3)
+        grad, grad_norms = torch.randn_like(out), torch.randn_like(norms)
+        for of_norms in (grad_norms, None):
+            arguments = grad, of_norms, norms, tables, 0.3
+            torch.library.opcheck(operators.normalize_rows_backward.default, arguments)
 
 
-def test_compiled_as_one_graph(implementation, device):
-    operator, tensors = _case(device, 5, 3, 8, scale=0.3)
+@pytest.mark.parametrize("rows", ((5,), (5, 3)))
+def test_compiled_as_one_graph(implementation, device, rows):
+    operator, tensors = _stacked(device, *rows, shape=(3, 8), scale=0.3)
     torch.compiler.reset()
     compiled = torch.compile(operator, fullgraph=True, backend="aot_eager")
     actual, expected = (evaluate(implementation, function, tensors) for function in (compiled, operator))
@@ -138,14 +207,17 @@ def test_compiled_as_one_graph(implementation, device):
 def _request(direction: str, dtype: str, target: str, width: int) -> Request:
     from mde_fast.kernels.normalize_rows.triton_kernels import NORM_EPS, accumulator, launch_sizes
 
-    rows = ("x_ptr", "out_ptr") if direction == "forward" else ("grad_ptr", "out_ptr", "grad_x_ptr")
+    rows = ("x_ptr", "out_ptr") if direction == "forward" else ("grad_ptr", "x_ptr", "grad_x_ptr")
     signature = dict.fromkeys(rows, f"*{STORAGE[dtype]}")
+    options = {}
+    if direction == "backward":
+        signature["grad_norm_ptr"], options = "*fp32", {"HAS_GRAD_NORM": True}
     sizes = launch_sizes(width, getattr(torch, dtype))
     num_warps = sizes.pop("num_warps")
     return Request(
         f"mde_fast.kernels.normalize_rows.triton_kernels:normalize_rows_{direction}_kernel",
         signature | {"norm_ptr": "*fp32", "num_rows": "i32", "scale": "fp64"},
-        {"D": width, "EPS": NORM_EPS, "ACC": accumulator(getattr(torch, dtype)), **sizes},
+        {"D": width, "EPS": NORM_EPS, "ACC": accumulator(getattr(torch, dtype)), **sizes, **options},
         target,
         num_warps,
     )

@@ -24,7 +24,7 @@ from mde_fast.kernels import (
 
 def _bpr(users, items, user_logits, item_logits):
     triples = [random_ids(5, 3, seed, users.device) for seed in range(3)]
-    return bpr(users, items, *triples, user_logits=user_logits, item_logits=item_logits)[0]
+    return bpr(users, items, *triples, user_logits=user_logits, item_logits=item_logits)
 
 
 # name: (function of its tensors, their shapes)

@@ -59,7 +59,7 @@ class Toy(Model[ToyOptions]):
         h = self.encode(self.pruned)
         kept = uniform(batch.bits[0], h.numel()).view_as(h) >= self.options.drop
         users, items = (h * kept / (1 - self.options.drop)).split([self.num_users, len(h) - self.num_users])
-        losses, _ = bpr(users[:, None], items[:, None], batch.users, batch.positives, batch.negatives)
+        losses = bpr(users[:, None], items[:, None], batch.users, batch.positives, batch.negatives)
         return losses[:1]
 
     @torch.no_grad()
