@@ -2,6 +2,7 @@
 #include "native.h"
 
 #include "bpr/native.cpp"
+#include "cosine_losses/native.cpp"
 #include "dropout/native.cpp"
 #include "edges/native.cpp"
 #include "node_losses/native.cpp"

@@ -193,6 +193,27 @@ inline void each_row(int64_t threads, const I* rowptr, int64_t rows, Body body) 
   });
 }
 
+// Zeroes a table and calls add(n, row ids(n) of it) for each n in turn; threads own disjoint rows.
+template <class T, class Ids, class Add>
+inline void scatter_rows(int64_t threads, T* table, int64_t rows, int64_t width, int64_t count, Ids ids, Add add) {
+  parallel(threads, threads, [&](int64_t part) {
+    const int64_t first = rows * part / threads, last = rows * (part + 1) / threads;
+    std::memset(table + first * width, 0, (last - first) * width * sizeof(T));
+    for (int64_t n = 0; n < count; ++n) {
+      const int64_t row = ids(n);
+      if (row >= first && row < last) add(n, table + row * width);
+    }
+  });
+}
+
+// to += factor row, of float32 or float64.
+template <class T>
+inline void add_scaled(T* to, const T* row, T factor, int64_t width) {
+  int64_t d = 0;
+  for (; d + LANES<T> <= width; d += LANES<T>) store(to + d, load(to + d) + load(row + d) * factor);
+  for (; d < width; ++d) to[d] += row[d] * factor;
+}
+
 // A call with a value of the element type that kernels/native.py numbers so.
 template <class Body>
 inline void with_element(int64_t code, Body body) {

@@ -78,6 +78,19 @@ def call(name: str, *arguments: Tensor | int | float | None) -> None:
     getattr(_loaded(), f"mde_fast_{name}")(ctypes.c_int64(torch.get_num_threads()), *map(_as_c, arguments))
 
 
+def within(ids: Tensor, table: Tensor) -> Tensor:
+    """Rows of a table as the kernels take them, which do not look: int64.
+
+    Raises:
+        IndexError: one that is not there.
+    """
+    if ids.numel():
+        low, high = (int(end) for end in torch.aminmax(ids))
+        if low < 0 or high >= table.shape[0]:
+            raise IndexError(f"row {low if low < 0 else high} of a table of {table.shape[0]}: index out of range")
+    return ids.long()
+
+
 def contiguous(*tensors: Tensor | None) -> list[Tensor | None]:
     """The tensors as :func:`call` takes them; one that is not given stays None."""
     return [None if tensor is None else tensor.contiguous() for tensor in tensors]

@@ -117,25 +117,6 @@ struct Bpr : Operands<T> {
     T *h_users, *h_items, *user_logits, *item_logits;  // wanted, or null
   };
 
-  // Adds body(b)'s row to row ids(b) of a zeroed table, for each b in turn; threads own disjoint rows.
-  template <class Ids, class Add>
-  void scatter(int64_t threads, T* table, int64_t rows, int64_t row_width, int64_t count, Ids ids, Add add) const {
-    parallel(threads, threads, [&](int64_t part) {
-      const int64_t first = rows * part / threads, last = rows * (part + 1) / threads;
-      std::memset(table + first * row_width, 0, (last - first) * row_width * sizeof(T));
-      for (int64_t n = 0; n < count; ++n) {
-        const int64_t row = ids(n);
-        if (row >= first && row < last) add(n, table + row * row_width);
-      }
-    });
-  }
-
-  void add_scaled(T* to, const T* row, T factor) const {
-    int64_t d = 0;
-    for (; d + LANES<T> <= width; d += LANES<T>) store(to + d, load(to + d) + load(row + d) * factor);
-    for (; d < width; ++d) to[d] += row[d] * factor;
-  }
-
   void backward(int64_t threads, const Gradients& grad) const {
     const int64_t square = modalities * modalities, count = modalities + 1;
     // Gradients of the scores of both items, and of the logits of the three nodes, triple by triple.
@@ -174,15 +155,15 @@ struct Bpr : Operands<T> {
         for (int64_t n = 0; n < modalities; ++n)
           if (m == n || !concatenated) body(m, n, of_score[m * modalities + n]);
     };
-    scatter(threads, grad.h_users, num_users, modalities * width, batch, user, [&](int64_t b, T* to) {
+    scatter_rows(threads, grad.h_users, num_users, modalities * width, batch, user, [&](int64_t b, T* to) {
       for (int side = 0; side < 2; ++side)
         each_score(of_scores.data() + (side * batch + b) * square, [&](int64_t m, int64_t n, T factor) {
-          add_scaled(to + m * width, item_row(side ? negatives[b] : positives[b], n), factor);
+          add_scaled(to + m * width, item_row(side ? negatives[b] : positives[b], n), factor, width);
         });
     });
-    scatter(threads, grad.h_items, num_items, modalities * width, 2 * batch, item, [&](int64_t n, T* to) {
+    scatter_rows(threads, grad.h_items, num_items, modalities * width, 2 * batch, item, [&](int64_t n, T* to) {
       each_score(of_scores.data() + n * square, [&](int64_t m, int64_t k, T factor) {
-        add_scaled(to + k * width, user_row(n % batch, m), factor);
+        add_scaled(to + k * width, user_row(n % batch, m), factor, width);
       });
     });
     const auto add_logits = [&](const std::vector<T>& rows) {
@@ -191,9 +172,9 @@ struct Bpr : Operands<T> {
       };
     };
     if (grad.user_logits)
-      scatter(threads, grad.user_logits, num_users, modalities, batch, user, add_logits(of_users));
+      scatter_rows(threads, grad.user_logits, num_users, modalities, batch, user, add_logits(of_users));
     if (grad.item_logits)
-      scatter(threads, grad.item_logits, num_items, modalities, 2 * batch, item, add_logits(of_items));
+      scatter_rows(threads, grad.item_logits, num_items, modalities, 2 * batch, item, add_logits(of_items));
   }
 };
 

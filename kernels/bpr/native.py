@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..native import ELEMENTS, call, contiguous
+from ..native import ELEMENTS, call, contiguous, within
 from .cpu import bpr_backward_cpu, bpr_forward_cpu
 from .operands import Operands
 
@@ -19,7 +19,8 @@ def _fits(given: Operands) -> bool:
 
 def _arguments(given: Operands) -> tuple:
     tensors = (
-        given.h_users, given.h_items, given.users.long(), given.positives.long(), given.negatives.long(),
+        given.h_users, given.h_items, within(given.users, given.h_users),
+        within(given.positives, given.h_items), within(given.negatives, given.h_items),
         given.user_logits, given.item_logits,
     )  # fmt: skip
     num_users, modalities, width = given.h_users.shape

@@ -14,7 +14,7 @@ from operands import GRAPHS, random
 from safetensors.torch import load_file
 from support import evaluate, forced
 
-from mde_fast.kernels import bpr, native, node_losses, normalize_rows, spmm, topk
+from mde_fast.kernels import bpr, cosine_losses, native, node_losses, normalize_rows, spmm, topk
 from mde_fast.kernels.native_sources import source_files
 from mde_fast.kernels.topk.primitives import select
 
@@ -81,6 +81,10 @@ def _everything(implementation: str) -> dict[str, torch.Tensor]:
             },
         ),
     }
+    cases["cosine_losses"] = (
+        partial(cosine_losses, rows=users, target_rows=positives, pairs=((0, 1), (1, 0), (1, 1))),
+        {"x": random(40, 2, 77, dtype=torch.float32), "target": random(40, 2, 77, seed=1, dtype=torch.float32)},
+    )
     for name, (operator, tensors) in cases.items():
         for key, tensor in evaluate(implementation, operator, tensors).items():
             results[f"{name}, {key}"] = tensor
@@ -168,3 +172,20 @@ def test_select_in_its_one_order(kind, k, dtype):
         actual, ranked = select(scores, k)
     assert torch.equal(ranked, items)
     torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=True)
+
+
+@needs_native
+def test_rows_that_are_not_there_are_refused():
+    """The kernels read where they are told to."""
+    h, ids, others = random(5, 2, 8, dtype=torch.float32), torch.tensor([0, 4]), torch.tensor([4, 0])
+    with forced("native"):
+        bpr(h, h, ids, others, ids)
+        cosine_losses(h, h, rows=ids, target_rows=others)
+        for wrong in (5, -1):
+            bad = torch.tensor([0, wrong])
+            for triple in ((bad, ids, ids), (ids, bad, ids), (ids, ids, bad)):
+                with pytest.raises(IndexError, match=f"^row {wrong} of a table of 5: index out of range"):
+                    bpr(h, h, *triple)
+            for rows, target_rows in ((bad, ids), (ids, bad)):
+                with pytest.raises(IndexError, match=f"^row {wrong} of a table of 5"):
+                    cosine_losses(h, h, rows=rows, target_rows=target_rows)
