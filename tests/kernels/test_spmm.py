@@ -195,6 +195,14 @@ def test_machine_code(case):
         assert compiled.wide_loads >= 4 or case[3] % 4
 
 
+@pytest.mark.parametrize("name", KERNELS)
+def test_loads_in_flight(name):
+    """A thread asks for 8 neighbours before it needs the first, and its registers leave room for 32 programs."""
+    pytest.importorskip("triton")
+    (compiled,) = compile_many([_request(name, "sm_90", "float32", 128)])
+    assert compiled.wide_loads_in_flight >= 8 and compiled.registers <= 64 and not compiled.spills
+
+
 @pytest.mark.parametrize(
     "change, message",
     (
