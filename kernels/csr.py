@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 EDGES_PER_PIECE = 128  # a hub of 10,000 edges becomes 79 pieces of work instead of one that all others wait for
+EDGES_PER_BLOCK = 8  # that kernels take at once; pieces of as many blocks stay in the order of their rows, for caches
 # Kernels reckon in the indices' own type, and past a row's end: edge_softmax adds 8,192 to the number of an edge.
 MOST_EDGES_IN_INT32 = 2**31 - 2**16
 
@@ -18,7 +19,8 @@ class Pieces(NamedTuple):
     """A graph's rows as pieces of at most EDGES_PER_PIECE edges, for kernels that give each piece to a program.
 
     Attributes:
-        pieces: (pieces, 4) row, first edge, last edge + 1, and the slot of its partial sum, -1 for a whole row.
+        pieces: (pieces, 4) row, first edge, last edge + 1, and the slot of its partial sum, -1 for a whole row. The
+            longest come first, by blocks of EDGES_PER_BLOCK, so that nothing long is begun when all else is done.
         splits: (rows of several pieces, 3) row, first slot, last slot + 1.
         num_slots: partial sums in all.
     """
@@ -244,7 +246,9 @@ class CSRGraph:
             last_slot = counts[split_row].cumsum(0)
             splits = torch.stack([split_row, last_slot - counts[split_row], last_slot], dim=1)
             dtype = self.rowptr.dtype
-            pieces = torch.stack([row, start, stop, slot], dim=1).to(dtype)
+            blocks = (stop - start + EDGES_PER_BLOCK - 1).div(EDGES_PER_BLOCK, rounding_mode="floor")
+            longest_first = torch.argsort(blocks, descending=True, stable=True)
+            pieces = torch.stack([row, start, stop, slot], dim=1).to(dtype)[longest_first]
             return Pieces(pieces, splits.to(dtype), int(partial.sum()))
 
         return self._cached("pieces", make)

@@ -12,7 +12,7 @@ from operands import GRAPHS, SYMMETRIC_GRAPHS, csr, dense, random
 from mde_fast.acceleration.graphs import MatrixGraphs
 from mde_fast.kernels import CSRGraph
 from mde_fast.kernels import csr as csr_module
-from mde_fast.kernels.csr import MOST_EDGES_IN_INT32, index_dtype
+from mde_fast.kernels.csr import EDGES_PER_BLOCK, MOST_EDGES_IN_INT32, index_dtype
 
 FOLDERS = sorted(path.parent.name for path in Path(csr_module.__file__).parent.glob("*/triton_kernels.py"))
 SMALL_GRAPHS = {name: build for name, build in (GRAPHS | SYMMETRIC_GRAPHS).items() if not name.startswith("large")}
@@ -39,6 +39,21 @@ def test_transpose_order(name):
 def test_a_symmetric_graph_is_its_own_transpose():
     graph = SYMMETRIC_GRAPHS["small"]()
     assert graph.transpose() is graph
+
+
+@pytest.mark.parametrize("name", SMALL_GRAPHS)
+def test_pieces_cover_every_edge_and_begin_with_the_longest(name):
+    graph = SMALL_GRAPHS[name]()
+    pieces, splits, num_slots = graph.pieces()
+    edges = [(row, edge) for row, start, stop, _ in pieces.tolist() for edge in range(start, stop)]
+    assert sorted(edges) == list(zip(graph.rows().tolist(), range(graph.num_edges)))
+    order = [(-(-(stop - start) // EDGES_PER_BLOCK), -row, -start) for row, start, stop, _ in pieces.tolist()]
+    assert order == sorted(order, reverse=True)
+    starts = {slot: (row, start) for row, start, _, slot in pieces.tolist() if slot >= 0}
+    assert sorted(starts) == list(range(num_slots))
+    assert [starts[slot] for slot in range(num_slots)] == sorted(starts.values()), "partial sums in the edges' order"
+    assert {row for row, _, _ in splits.tolist()} == {row for row, _ in starts.values()}
+    assert all(starts[slot][0] == row for row, first, stop in splits.tolist() for slot in range(first, stop))
 
 
 @pytest.mark.parametrize("name", SMALL_GRAPHS)

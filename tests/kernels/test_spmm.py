@@ -123,6 +123,18 @@ def test_repeats_bit_for_bit(implementation, device, affordable, all_threads, na
     check_repeats(implementation, operator, tensors)
 
 
+@pytest.mark.parametrize("name", ("hub row", "square"))
+def test_bits_do_not_depend_on_the_order_of_pieces(implementation, device, name):
+    graph = GRAPHS[name]().to(device)
+    x = random(graph.shape[1], 5, device=device, dtype=torch.float32)
+    with forced(implementation):
+        edges = edges_of(graph, torch.float32)
+        if edges.pieces is None:
+            pytest.skip("has no pieces")
+        turned = edges._replace(pieces=edges.pieces.flip(0).contiguous())
+        assert torch.equal(row_sum(*edges, x, None, 1.0), row_sum(*turned, x, None, 1.0))
+
+
 @pytest.mark.parametrize("learned", VALUES.values(), ids=VALUES)
 @pytest.mark.parametrize("name", GRAPHS)
 def test_writes_every_row(implementation, device, affordable, poisoned_memory, name, learned):
