@@ -10,13 +10,17 @@ import torch
 from torch import Tensor
 
 EDGES_PER_PIECE = 128  # a hub of 10,000 edges becomes 79 pieces of work instead of one that all others wait for
+EDGES_PER_BLOCK = 8  # that kernels take at once; pieces of as many blocks stay in the order of their rows, for caches
+# Kernels reckon in the indices' own type, and past a row's end: edge_softmax adds 8,192 to the number of an edge.
+MOST_EDGES_IN_INT32 = 2**31 - 2**16
 
 
 class Pieces(NamedTuple):
     """A graph's rows as pieces of at most EDGES_PER_PIECE edges, for kernels that give each piece to a program.
 
     Attributes:
-        pieces: (pieces, 4) row, first edge, last edge + 1, and the slot of its partial sum, -1 for a whole row.
+        pieces: (pieces, 4) row, first edge, last edge + 1, and the slot of its partial sum, -1 for a whole row. The
+            longest come first, by blocks of EDGES_PER_BLOCK, so that nothing long is begun when all else is done.
         splits: (rows of several pieces, 3) row, first slot, last slot + 1.
         num_slots: partial sums in all.
     """
@@ -40,7 +44,8 @@ class CSRGraph:
 
     Raises:
         ValueError: sizes that do not match, a row pointer that does not ascend from 0 to the number of edges, a column
-            out of range, or tensors on several devices. ``checked`` says that the contents are known to be right.
+            out of range, more edges than :func:`index_dtype` has int32 for, or tensors on several devices. ``checked``
+            says that the contents are known to be right.
         TypeError: index types other than one of int32 and int64, or values that are not floating point.
     """
 
@@ -64,6 +69,8 @@ class CSRGraph:
             )
         if self.columns.ndim != 1:
             raise ValueError(f"columns has shape {tuple(self.columns.shape)}, expected (edges,)")
+        if self.rowptr.dtype == torch.int32 and self.num_edges > MOST_EDGES_IN_INT32:
+            raise ValueError(f"int32 indices of {self.num_edges} edges: from {MOST_EDGES_IN_INT32 + 1} on take int64")
         if self.values is not None and self.values.shape != self.columns.shape:
             raise ValueError(f"{tuple(self.values.shape)} values for {tuple(self.columns.shape)} columns")
         if self.values is not None and not self.values.is_floating_point():
@@ -125,7 +132,7 @@ class CSRGraph:
         if not bool((place[1:] >= place[:-1]).all()):
             order = torch.argsort(place, stable=True)
             rows, columns, values = rows[order], columns[order], None if values is None else values[order]
-        index = torch.int32 if rows.numel() < 2**31 and max(shape) < 2**31 else torch.int64
+        index = index_dtype(rows.numel(), shape)
         rowptr = torch.zeros(shape[0] + 1, dtype=index, device=rows.device)
         torch.cumsum(torch.bincount(rows, minlength=shape[0]), 0, out=rowptr[1:])
         return cls(rowptr, columns.to(index), (shape[0], shape[1]), values, constant, symmetric, checked=True)
@@ -135,10 +142,10 @@ class CSRGraph:
         """Copy a scipy sparse matrix; with ``constant`` its values are dropped and every edge has that value."""
         matrix = matrix.tocsr(copy=True)
         matrix.sort_indices()
-        index = np.int32 if matrix.nnz < 2**31 and max(matrix.shape) < 2**31 else np.int64
+        index = index_dtype(matrix.nnz, matrix.shape)
         return cls(
-            rowptr=torch.from_numpy(matrix.indptr.astype(index)),
-            columns=torch.from_numpy(matrix.indices.astype(index)),
+            rowptr=torch.from_numpy(matrix.indptr).to(index),
+            columns=torch.from_numpy(matrix.indices).to(index),
             shape=tuple(matrix.shape),
             values=None if constant is not None else torch.from_numpy(np.ascontiguousarray(matrix.data)),
             constant=1.0 if constant is None else constant,
@@ -239,7 +246,9 @@ class CSRGraph:
             last_slot = counts[split_row].cumsum(0)
             splits = torch.stack([split_row, last_slot - counts[split_row], last_slot], dim=1)
             dtype = self.rowptr.dtype
-            pieces = torch.stack([row, start, stop, slot], dim=1).to(dtype)
+            blocks = (stop - start + EDGES_PER_BLOCK - 1).div(EDGES_PER_BLOCK, rounding_mode="floor")
+            longest_first = torch.argsort(blocks, descending=True, stable=True)
+            pieces = torch.stack([row, start, stop, slot], dim=1).to(dtype)[longest_first]
             return Pieces(pieces, splits.to(dtype), int(partial.sum()))
 
         return self._cached("pieces", make)
@@ -283,6 +292,11 @@ class CSRGraph:
             symmetric=self.symmetric,
             checked=True,
         )
+
+
+def index_dtype(num_edges: int, shape: tuple[int, int]) -> torch.dtype:
+    """int32 for the indices of a graph, or int64 where those, or what kernels add to an edge's number, need it."""
+    return torch.int32 if num_edges <= MOST_EDGES_IN_INT32 and max(shape) < 2**31 else torch.int64
 
 
 def check_ids(name: str, ids: Tensor, limit: int) -> None:

@@ -300,28 +300,30 @@ def add_up_pieces_kernel(
 
     columns = tl.program_id(1) * BLOCK_W + tl.arange(0, BLOCK_W)
     modalities = tl.arange(0, BLOCK_M)
-    total = tl.zeros((BLOCK_S, BLOCK_W), dtype=ACC)
-    total_logits = tl.zeros((BLOCK_S, BLOCK_M), dtype=ACC)
+    total = tl.zeros((BLOCK_W,), dtype=ACC)
+    total_logits = tl.zeros((BLOCK_M,), dtype=ACC)
     for first in range(first_piece, stop, BLOCK_S):
         pieces = first + tl.arange(0, BLOCK_S)
         slots = pieces * 2 + (pieces == first_piece).to(tl.int64)
         exists = (pieces < stop)[:, None]
-        total += tl.load(
+        partial = tl.load(
             partial_rows_ptr + slots[:, None] * (M * D) + columns[None, :],
             mask=exists & (columns < M * D)[None, :],
             other=0.0,
         )
+        total += tl.sum(partial, axis=0)
         if HAS_LOGITS:
-            total_logits += tl.load(
+            partial_logits = tl.load(
                 partial_logits_ptr + slots[:, None] * M + modalities[None, :],
                 mask=exists & (modalities < M)[None, :],
                 other=0.0,
             )
-    gradient = tl.sum(total, axis=0).to(grad_rows_ptr.dtype.element_ty)
+            total_logits += tl.sum(partial_logits, axis=0)
+    gradient = total.to(grad_rows_ptr.dtype.element_ty)
     tl.store(grad_rows_ptr + row * (M * D) + columns, gradient, mask=columns < M * D)
     if HAS_LOGITS:
         if tl.program_id(1) == 0:
-            grad_logits = tl.sum(total_logits, axis=0).to(grad_logits_ptr.dtype.element_ty)
+            grad_logits = total_logits.to(grad_logits_ptr.dtype.element_ty)
             tl.store(grad_logits_ptr + row * M + modalities, grad_logits, mask=modalities < M)
 
 
@@ -337,9 +339,9 @@ def launch_sizes(modalities: int, width: int) -> dict[str, int]:
 
 
 def piece_sizes(modalities: int, width: int) -> dict[str, int]:
-    """Block sizes for adding up pieces: 16 of them at a time, 16 numbers a lane."""
+    """Block sizes for adding up pieces: 16 of them at a time by one warp, whose sums wait for no other warp."""
     block_w = min(128, triton.next_power_of_2(modalities * width))
-    return {"BLOCK_S": 16, "BLOCK_W": block_w, "BLOCK_M": triton.next_power_of_2(modalities), "num_warps": 4}
+    return {"BLOCK_S": 16, "BLOCK_W": block_w, "BLOCK_M": triton.next_power_of_2(modalities), "num_warps": 1}
 
 
 def bpr_forward_triton(*operands) -> tuple[Tensor, Tensor]:

@@ -7,12 +7,11 @@ of different items.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
-from .precision import tf32_products, working_dtype
+from .precision import float32_product, products_in, working_dtype
 
 ROWS_PER_BLOCK = 512  # of features: enough for a product at full speed, and in cache between their gather and it
 
@@ -28,7 +27,7 @@ def project_rows_forward_cpu(features: Tensor, items: Tensor, weight: Tensor, pr
         return projected.index_select(0, place).to(weight.dtype)
     few = len(items) < len(features)
     rows = features.index_select(0, items) if few else features
-    with tf32_products() if precision == "tf32" else nullcontext():
+    with products_in(precision):
         projected = rows.to(dtype) @ across
     return (projected if few else projected.index_select(0, items)).to(weight.dtype)
 
@@ -56,8 +55,9 @@ def project_rows_backward_cpu(
         rows, grad_rows = features.index_select(0, items), grad.to(dtype)
     else:
         rows, grad_rows = features, everywhere
-    with tf32_products() if precision == "tf32" else nullcontext():
-        grad_weight = (grad_rows.T @ rows.to(dtype)).to(weight.dtype)
+    with products_in(precision):
+        product = float32_product if precision == "bf16" else torch.mm
+        grad_weight = product(grad_rows.T, rows.to(dtype)).to(weight.dtype)
     return gradient_of_features(everywhere if train_features else None, features, weight, precision), grad_weight
 
 
@@ -70,7 +70,7 @@ def gradient_of_features(everywhere: Tensor | None, features: Tensor, weight: Te
     """(I, F) from the gradient of all items' projections, or (0,) where features are not trained."""
     if everywhere is None:
         return features.new_empty(0)
-    with tf32_products() if precision == "tf32" else nullcontext():
+    with products_in(precision):
         return (everywhere @ weight.to(everywhere.dtype)).to(features.dtype)
 
 

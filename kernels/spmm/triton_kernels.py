@@ -41,7 +41,8 @@ def row_sum_kernel(
     dims = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
     in_row = dims < D
 
-    total = tl.zeros((BLOCK_E, BLOCK_D), dtype=ACC)
+    # Added up within the block: a total for each of its edges would take the registers that loads in flight fill.
+    result = tl.zeros((BLOCK_D,), dtype=ACC)
     for first in range(start, stop, BLOCK_E):
         edges = first + tl.arange(0, BLOCK_E)
         exists = edges < stop
@@ -50,14 +51,13 @@ def row_sum_kernel(
             x_ptr + columns[:, None] * D + dims[None, :], mask=exists[:, None] & in_row[None, :], other=0.0
         ).to(ACC)
         if VALUES == CONSTANT:
-            total += neighbours
+            result += tl.sum(neighbours, axis=0)
         else:
             if VALUES == STORED:
                 weight = tl.load(values_ptr + edges, mask=exists, other=0.0).to(ACC)
             else:
                 weight = tl.load(scale_ptr + columns, mask=exists, other=0.0).to(ACC)
-            total += weight[:, None] * neighbours
-    result = tl.sum(total, axis=0)
+            result += tl.sum(weight[:, None] * neighbours, axis=0)
     if VALUES == CONSTANT:
         result *= tl.full((), constant, dtype=ACC)
     if VALUES == DEGREE_SCALED:
@@ -92,15 +92,15 @@ def add_partials_kernel(
     dims = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
     in_row = dims < D
 
-    total = tl.zeros((BLOCK_S, BLOCK_D), dtype=ACC)
+    result = tl.zeros((BLOCK_D,), dtype=ACC)
     for first in range(start, stop, BLOCK_S):
         slots = first + tl.arange(0, BLOCK_S)
-        total += tl.load(
+        partial = tl.load(
             partial_ptr + slots.to(tl.int64)[:, None] * D + dims[None, :],
             mask=(slots < stop)[:, None] & in_row[None, :],
             other=0.0,
         )
-    result = tl.sum(total, axis=0)
+        result += tl.sum(partial, axis=0)
     if HAS_RESIDUAL:
         result += tl.load(residual_ptr + row * D + dims, mask=in_row, other=0.0).to(ACC)
     result *= tl.full((), out_scale, dtype=ACC)
@@ -143,7 +143,8 @@ def edge_dot_kernel(
 def launch_sizes(width: int) -> dict[str, int]:
     """Block sizes for rows of a width: a pure function, so that nothing is tuned behind the user's back.
 
-    One warp reads a row of 128 float32 as 16 bytes a lane; 8 neighbours in flight hide the latency of a gather.
+    One warp reads a row of 128 float32 as 16 bytes a lane; the loads of 8 neighbours in flight hide the latency of a
+    gather. They take 32 registers of a thread's 64.
     """
     block_d = min(128, triton.next_power_of_2(width))
     return {"BLOCK_E": min(32, max(8, 1024 // block_d)), "BLOCK_D": block_d, "num_warps": 1}

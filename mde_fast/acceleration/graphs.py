@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..kernels import CSRGraph, spmm
+from ..kernels.csr import index_dtype
 from ..kernels.dispatch import use_reference
 from ..kernels.spmm.primitives import edges_of, row_sum
 from ..kernels.spmm.reference import spmm_reference
@@ -190,6 +191,6 @@ def _graph_of(matrix: Tensor) -> CSRGraph:
     rows, columns = matrix.shape
     if matrix.layout == torch.sparse_coo:
         return CSRGraph.from_edges(first, second, (rows, columns), values)
-    index = torch.int32 if values.numel() < 2**31 and max(rows, columns) < 2**31 else torch.int64
+    index = index_dtype(values.numel(), (rows, columns))
     shape = (rows, columns) if matrix.layout == torch.sparse_csr else (columns, rows)
     return CSRGraph(first.to(index), second.to(index), shape, values)

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ..kernels import project_rows
-from ..kernels.project_rows.precision import FEATURE_DTYPES, tf32_products
+from ..kernels.project_rows.precision import FEATURE_DTYPES, float32_product, float32_sums, tf32_products
 from .factors import Factors
 from .linear import linear
 
@@ -83,6 +83,8 @@ class FeatureTower(nn.Module):
 
     def _layer(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """A layer in x's precision; its parameters, and so Adam, keep theirs."""
+        if x.is_cuda and x.dtype == torch.bfloat16:
+            return _BF16Linear.apply(x, weight, bias)
         return self.linear(x, weight.to(x.dtype), bias.to(x.dtype))
 
 
@@ -126,3 +128,25 @@ class _TF32Linear(torch.autograd.Function):
         with tf32_products():
             grad_x = grad @ weight if ctx.needs_input_grad[0] else None
             return grad_x, grad.T @ x, grad.sum(0)
+
+
+class _BF16Linear(torch.autograd.Function):
+    """``F.linear`` of bfloat16 x with sums in float32, as a CPU has them; the gradients of its parameters stay float32.
+
+    By default a GPU may add up in bfloat16 what it cuts a long sum into, and the weight's gradient is a sum over items.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        weight = weight.to(x.dtype)
+        ctx.save_for_backward(x, weight)
+        with float32_sums():
+            return F.linear(x, weight, bias.to(x.dtype))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        x, weight = ctx.saved_tensors
+        with float32_sums():
+            grad_x = grad @ weight if ctx.needs_input_grad[0] else None
+        return grad_x, float32_product(grad.T, x), grad.sum(0, dtype=torch.float32)

@@ -78,6 +78,51 @@ class Compiled:
         straight = re.findall(r"\bld\.global\S*\.(?:v4\.[bfus]32|v2\.[bfus]64)", self.ptx)
         return len(straight) + len(re.findall(r"\bcp\.async\.c[ag]\S*[^;]*, (?:0x10|16)\b", self.ptx))
 
+    @cached_property
+    def wide_loads_in_flight(self) -> int:
+        """The most 16-byte loads that a thread waits for at once, within a stretch of code without a label.
+
+        A load is waited for until an instruction reads or overwrites one of the registers that it fills.
+
+        Raises:
+            RuntimeError: the disassembler does not know the GPU.
+        """
+        listing = _cuda_tool("nvdisasm", self.cubin, "-c", "-ndf") if self.cubin else None
+        if listing is None:
+            raise RuntimeError("there is no listing of the machine code")
+        return _wide_loads_in_flight(listing)
+
+
+def _wide_loads_in_flight(listing: str) -> int:
+    """The figure of :attr:`Compiled.wide_loads_in_flight` from what nvdisasm prints."""
+    most, pending = 0, []
+    for line in listing.splitlines():
+        if re.match(r"\.\w+:", line):
+            pending = []
+        instruction = re.match(r"\s*/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)\s*([^;]*)", line)
+        if instruction is None:
+            continue
+        opcode, operands = instruction.groups()
+        touched = _registers(opcode, operands)
+        pending = [load for load in pending if not load & touched]
+        if re.match(r"LDG\.\S*\b128\b", opcode):
+            pending.append(_registers(opcode, operands.partition(",")[0]))
+        most = max(most, len(pending))
+    return most
+
+
+def _registers(opcode: str, operands: str) -> set[int]:
+    """Numbers of the registers that an instruction reads or writes; rather too many where its width is unclear."""
+    wide = re.search(r"128|64|WIDE|^CS2R|^D[A-Z]", opcode)
+    width = 1 if wide is None else 4 if wide.group() == "128" else 2
+    found: set[int] = set()
+    for part in re.split(r"(\[[^]]*\])", operands):
+        for number, suffix in re.findall(r"\bR(\d+)\b(\.64)?", part):
+            # An address is of its own width, whatever is loaded from there.
+            count = 2 if suffix else 1 if part.startswith("[") else width
+            found.update(range(int(number), int(number) + count))
+    return found
+
 
 def compile_ahead(
     kernel: str,

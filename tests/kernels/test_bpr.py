@@ -257,6 +257,12 @@ def test_machine_code(case):
         assert compiled.wide_loads >= 2 or case[3] % 4 or case[0] == "add_up_losses"
 
 
+def test_loads_in_flight_where_pieces_are_added_up():
+    pytest.importorskip("triton")
+    (compiled,) = compile_many([_request("add_up_pieces", "sm_90", "float32", 128, "concat")])
+    assert compiled.wide_loads_in_flight >= 8
+
+
 @pytest.mark.parametrize(
     "change, message",
     (

@@ -1,13 +1,20 @@
 """CSRGraph: the sparse matrix under every operator."""
 
+import importlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.sparse
 import torch
 from operands import GRAPHS, SYMMETRIC_GRAPHS, csr, dense, random
 
+from mde_fast.acceleration.graphs import MatrixGraphs
 from mde_fast.kernels import CSRGraph
+from mde_fast.kernels import csr as csr_module
+from mde_fast.kernels.csr import EDGES_PER_BLOCK, MOST_EDGES_IN_INT32, index_dtype
 
+FOLDERS = sorted(path.parent.name for path in Path(csr_module.__file__).parent.glob("*/triton_kernels.py"))
 SMALL_GRAPHS = {name: build for name, build in (GRAPHS | SYMMETRIC_GRAPHS).items() if not name.startswith("large")}
 
 
@@ -32,6 +39,21 @@ def test_transpose_order(name):
 def test_a_symmetric_graph_is_its_own_transpose():
     graph = SYMMETRIC_GRAPHS["small"]()
     assert graph.transpose() is graph
+
+
+@pytest.mark.parametrize("name", SMALL_GRAPHS)
+def test_pieces_cover_every_edge_and_begin_with_the_longest(name):
+    graph = SMALL_GRAPHS[name]()
+    pieces, splits, num_slots = graph.pieces()
+    edges = [(row, edge) for row, start, stop, _ in pieces.tolist() for edge in range(start, stop)]
+    assert sorted(edges) == list(zip(graph.rows().tolist(), range(graph.num_edges)))
+    order = [(-(-(stop - start) // EDGES_PER_BLOCK), -row, -start) for row, start, stop, _ in pieces.tolist()]
+    assert order == sorted(order, reverse=True)
+    starts = {slot: (row, start) for row, start, _, slot in pieces.tolist() if slot >= 0}
+    assert sorted(starts) == list(range(num_slots))
+    assert [starts[slot] for slot in range(num_slots)] == sorted(starts.values()), "partial sums in the edges' order"
+    assert {row for row, _, _ in splits.tolist()} == {row for row, _ in starts.values()}
+    assert all(starts[slot][0] == row for row, first, stop in splits.tolist() for slot in range(first, stop))
 
 
 @pytest.mark.parametrize("name", SMALL_GRAPHS)
@@ -73,6 +95,65 @@ def test_to_the_same_device_is_the_same_graph():
 def test_to_another_device():
     graph = GRAPHS["wide"]().to("meta")
     assert graph.device.type == "meta" and graph.values.device.type == "meta" and graph.num_edges == 30
+
+
+@pytest.mark.parametrize(
+    "edges, shape, dtype",
+    (
+        (MOST_EDGES_IN_INT32, (4, 2**31 - 1), torch.int32),
+        (MOST_EDGES_IN_INT32 + 1, (4, 4), torch.int64),
+        (0, (2**31, 4), torch.int64),
+        (0, (4, 2**31), torch.int64),
+    ),
+)
+def test_index_dtype(edges, shape, dtype):
+    assert index_dtype(edges, shape) == dtype
+
+
+def test_int32_is_refused_for_more_edges():
+    rowptr, columns = (torch.empty(size, dtype=torch.int32, device="meta") for size in (5, MOST_EDGES_IN_INT32 + 1))
+    CSRGraph(rowptr, columns[1:], (4, 4))
+    CSRGraph(rowptr.long(), columns.long(), (4, 4))
+    with pytest.raises(ValueError, match=f"int32 indices of {MOST_EDGES_IN_INT32 + 1} edges"):
+        CSRGraph(rowptr, columns, (4, 4))
+
+
+@pytest.mark.parametrize("layout", ("coo", "csr", "csc"))
+def test_all_that_makes_graphs_chooses_the_type_alike(monkeypatch, layout):
+    monkeypatch.setattr(csr_module, "MOST_EDGES_IN_INT32", 3)
+    for edges, dtype in ((3, torch.int32), (4, torch.int64)):
+        matrix = scipy.sparse.coo_matrix((np.ones(edges), (np.arange(edges), np.arange(edges))), (5, 5))
+        coo = torch.sparse_coo_tensor(np.stack(matrix.coords), matrix.data, matrix.shape)
+        tensor = {"coo": coo, "csr": coo.to_sparse_csr(), "csc": coo.to_sparse_csc()}[layout]
+        made = (
+            CSRGraph.from_edges(*matrix.coords, matrix.shape),
+            CSRGraph.from_scipy(matrix.asformat(layout)),
+            MatrixGraphs(tensor).current()[0].graph(False),
+        )
+        assert [(graph.rowptr.dtype, graph.columns.dtype) for graph in made] == [(dtype, dtype)] * 3
+
+
+def test_no_kernel_leaves_int32_behind_the_last_edge():
+    """What is added to the number of an edge below a row's end, for the places of a block and for the next one."""
+    pytest.importorskip("triton")
+    modules = {name: importlib.import_module(f"mde_fast.kernels.{name}.triton_kernels") for name in FOLDERS}
+    added = {
+        ("spmm", "row_sum_kernel"): (modules["spmm"].launch_sizes(width)["BLOCK_E"] for width in (1, 17, 64, 128, 999)),
+        ("spmm", "edge_dot_kernel"): (modules["spmm"].launch_sizes(width)["BLOCK_E"] for width in (1, 17, 64, 128)),
+        ("topk", "mask_seen_kernel"): (128,),
+    }
+    long = modules["edges"].row_sizes()
+    for name in ("forward", "backward"):
+        added["edges", f"edge_softmax_{name}_kernel"] = (modules["edges"].piece_sizes()["BLOCK_E"],)
+        added["edges", f"long_rows_{name}_kernel"] = (long["SHARES"] * long["BLOCK_E"] + long["BLOCK_E"],)
+    kernels = {
+        (folder, name)
+        for folder, module in modules.items()
+        for name, kernel in vars(module).items()
+        if "BLOCK_E" in getattr(kernel, "arg_names", ())
+    }
+    assert kernels == added.keys(), "kernels that go over edges"
+    assert MOST_EDGES_IN_INT32 - 1 + max(max(steps) for steps in added.values()) < 2**31
 
 
 def _arguments():

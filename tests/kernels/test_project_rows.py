@@ -16,9 +16,11 @@ from comparing import (
     check_repeats,
 )
 from operands import DTYPES, HALF_DTYPES, random, random_ids
+from products import on_a_gpu_without_numbers
 from support import evaluate, forced
 
 from mde_fast.kernels import project_rows
+from mde_fast.kernels.project_rows.cpu import project_rows_backward_cpu
 from mde_fast.kernels.project_rows.primitives import project_rows_backward, project_rows_forward
 
 ITEMS, LENGTH, DIM = 50, 19, 3
@@ -121,6 +123,17 @@ def test_bf16_products(implementation, device, count, stored):
     assert actual["gradient of features"].dtype == stored
     for name in expected:
         assert_close(actual[name].bfloat16(), expected[name], name)
+
+
+@pytest.mark.parametrize("count", (40, 300))
+def test_bf16_products_of_a_gpu_add_up_in_float32(count):
+    """Those of libraries, where there is no Triton and where more rows than there are items come."""
+    with on_a_gpu_without_numbers() as products:
+        features = torch.empty(60, 64, dtype=torch.bfloat16, device="cuda")
+        weight, grad = torch.empty(16, 64, device="cuda"), torch.empty(count, 16, device="cuda")
+        items = torch.empty(count, dtype=torch.int64, device="cuda")
+        project_rows_backward_cpu(grad, features, items, weight, "bf16", True)
+    assert products.seen == [((16, 64), torch.float32, False), ((60, 64), torch.bfloat16, False)]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

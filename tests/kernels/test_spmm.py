@@ -123,6 +123,18 @@ def test_repeats_bit_for_bit(implementation, device, affordable, all_threads, na
     check_repeats(implementation, operator, tensors)
 
 
+@pytest.mark.parametrize("name", ("hub row", "square"))
+def test_bits_do_not_depend_on_the_order_of_pieces(implementation, device, name):
+    graph = GRAPHS[name]().to(device)
+    x = random(graph.shape[1], 5, device=device, dtype=torch.float32)
+    with forced(implementation):
+        edges = edges_of(graph, torch.float32)
+        if edges.pieces is None:
+            pytest.skip("has no pieces")
+        turned = edges._replace(pieces=edges.pieces.flip(0).contiguous())
+        assert torch.equal(row_sum(*edges, x, None, 1.0), row_sum(*turned, x, None, 1.0))
+
+
 @pytest.mark.parametrize("learned", VALUES.values(), ids=VALUES)
 @pytest.mark.parametrize("name", GRAPHS)
 def test_writes_every_row(implementation, device, affordable, poisoned_memory, name, learned):
@@ -193,6 +205,14 @@ def test_machine_code(case):
         assert not compiled.spills and compiled.shared <= 256
         assert compiled.registers <= (80 if case[3] >= 64 else 104)
         assert compiled.wide_loads >= 4 or case[3] % 4
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_loads_in_flight(name):
+    """A thread asks for 8 neighbours before it needs the first, and its registers leave room for 32 programs."""
+    pytest.importorskip("triton")
+    (compiled,) = compile_many([_request(name, "sm_90", "float32", 128)])
+    assert compiled.wide_loads_in_flight >= 8 and compiled.registers <= 64 and not compiled.spills
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from matrices import of_rank
+from products import Products, on_a_gpu_without_numbers
 from torch.nn import functional as F
 
 from mde_fast.nn.factors import exact_factors, side_by_side
-from mde_fast.nn.towers import NEGATIVE_SLOPE, FeatureTower
+from mde_fast.nn.towers import NEGATIVE_SLOPE, FeatureTower, _BF16Linear
 
 D, ITEMS = 4, torch.tensor([3, 0, 59, 3, 17])
 
@@ -89,3 +92,52 @@ def test_moved_to_another_type_and_compiled():
     torch._dynamo.reset()
     compiled = torch.compile(tower, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(), tower())
+
+
+def test_bf16_on_a_gpu_adds_up_in_float32():
+    """A weight's gradient is a sum over all items; neither that nor a part of it is rounded to bfloat16."""
+    tower = towers(of_rank(5), precision="bf16")
+    before = torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+    assert before, "otherwise nothing is tested"
+    with on_a_gpu_without_numbers() as products:
+        x = torch.empty(60, 24, dtype=torch.bfloat16, device="cuda")
+        weight, bias = torch.empty(D, 24, device="cuda"), torch.empty(D, device="cuda")
+        assert tower._layer(x, weight, bias).dtype == torch.bfloat16
+        kept = SimpleNamespace(saved_tensors=(x, weight.bfloat16()), needs_input_grad=(True, True, True))
+        gradients = _BF16Linear.backward(kept, torch.empty(60, D, dtype=torch.bfloat16, device="cuda"))
+    assert [gradient.dtype for gradient in gradients] == [torch.bfloat16, torch.float32, torch.float32]
+    bf16, float32 = (torch.bfloat16, False), (torch.float32, False)
+    assert products.seen == [((60, D), *bf16), ((60, 24), *bf16), ((D, 24), *float32)]
+    assert torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction == before
+
+
+def test_bf16_layer_of_a_gpu_has_the_gradients_of_a_linear_layer():
+    x = torch.randn(60, 24, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
+    layer = towers(of_rank(5)).first
+    grad = upstream(torch.empty(60, D)).bfloat16()
+    leaves = (x, layer.weight, layer.bias)
+    ours, exact = (
+        _BF16Linear.apply(*leaves),
+        F.linear(x.double(), layer.weight.bfloat16().double(), layer.bias.double()),
+    )
+    torch.testing.assert_close(ours.double(), exact, rtol=2**-7, atol=2**-9)
+    expected = torch.autograd.grad(exact, leaves, grad.double())
+    for one, other, leaf in zip(torch.autograd.grad(ours, leaves, grad), expected, leaves):
+        assert one.dtype == leaf.dtype
+        torch.testing.assert_close(one.double(), other.double(), rtol=2**-7, atol=2**-7 * float(other.abs().max()))
+
+
+@pytest.mark.parametrize("hidden", (None, 6))
+def test_bf16_on_a_cpu_is_made_of_plain_layers(hidden):
+    tower = towers(of_rank(5), hidden=hidden, precision="bf16")
+    out = F.linear(tower.features, tower.first.weight.bfloat16(), tower.first.bias.bfloat16())
+    if tower.second is not None:
+        second = (parameter.bfloat16() for parameter in (tower.second.weight, tower.second.bias))
+        out = F.linear(F.leaky_relu(out, NEGATIVE_SLOPE), *second)
+    out = out.float()
+    expected = [out, *torch.autograd.grad(out, list(tower.parameters()), upstream(out))]
+    with Products() as products:
+        actual = results(tower)
+    assert {dtype for _, dtype, _ in products.seen} == {torch.bfloat16}
+    for ours, theirs in zip(actual, expected):
+        assert torch.equal(ours, theirs)
