@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import random
 from pathlib import Path
@@ -10,11 +11,14 @@ import numpy as np
 import pytest
 import torch
 from tiny import random_batch, tiny_dataset
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mde_fast.data.dataset import InteractionDataset
 from mde_fast.data.options import DataOptions
 from mde_fast.files import Checkpoints, Folder, without_prefix
 from mde_fast.graphs import GraphCache, GraphStore
+from mde_fast.kernels.dispatch import Primitive
 from mde_fast.models import Batch, Inputs, Model
 from mde_fast.nn.feature_rank import FeatureRank
 from mde_fast.ranking.options import EvaluationOptions
@@ -36,6 +40,7 @@ class ModelContract:
     small: dict = {}
     modalities: tuple[str, ...] = ("image", "text")
     rank = FeatureRank()
+    most_calls: float = float("inf")  # of kernels, in the forward and backward pass of a step
 
     # -----------------------------------------------------------------------------------------------------------------
     # What the promises are tried on.
@@ -227,6 +232,25 @@ class ModelContract:
             if ours is not None:
                 torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6, msg=name)
 
+    def test_a_step_asks_the_host_for_nothing(self, monkeypatch):
+        """Its forward and backward pass run on tensors without numbers, so that none decides what runs next.
+
+        Operators are their registered selves there, as kernels on a GPU have them. What is counted is what a GPU would
+        be asked for at most: calls that are no view and make more than room.
+        """
+        dataset = self.dataset()
+        model, batch = self.build(dataset), random_batch(dataset)
+        model.begin_epoch(torch.Generator().manual_seed(0))
+        model.loss_parts(batch).sum().backward()  # whatever a graph makes at its first use
+        model.zero_grad(set_to_none=True)
+        monkeypatch.setattr(Primitive, "_run", lambda primitive, *arguments: primitive.registered(*arguments))
+        fake = FakeTensorMode()
+        with FakeCopyMode(fake):
+            model, batch = copy.deepcopy((model, batch))
+        with fake, Calls() as calls:
+            model.loss_parts(batch).sum().backward()
+        assert 0 < calls.number <= self.most_calls, calls.number
+
     def test_memory_of_a_step_follows_the_embeddings(self):
         """And not the square of anything; nor does a second step need more than the first."""
         dataset = self.dataset(900, 600)
@@ -238,6 +262,20 @@ class ModelContract:
             peaks.append(peak_bytes(lambda: model.loss_parts(batch).sum().backward()))
         buffers = peaks[1] / (4 * width * (dataset.num_users + dataset.num_items))
         assert buffers <= MOST_BUFFERS and peaks[1] <= peaks[0] * 1.05, (buffers, peaks)
+
+
+class Calls(TorchDispatchMode):
+    """Counts what is called inside."""
+
+    NOTHING = ("empty", "new_empty", "empty_like", "detach", "alias", "empty_strided", "new_empty_strided", "device")
+
+    def __init__(self):
+        super().__init__()
+        self.number = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.number += not func.is_view and func.overloadpacket.__name__ not in self.NOTHING
+        return func(*args, **(kwargs or {}))
 
 
 def assert_same_training(one: Trainer, other: Trainer) -> None:

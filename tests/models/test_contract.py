@@ -14,12 +14,21 @@ SMALL = {
     **{"embedding_size": 8, "content_size": 8, "reduced_size": 5, "projection_hidden": 16, "user_k": 4, "knn_k": 3},
     "user_graph_filled": True,
 }
+# What a step's forward and backward pass call, the budget of a model: more is a decision, not an accident.
+MOST_CALLS = {
+    **{"mde": 80, "bm3": 58, "dragon": 70, "dualgnn": 76, "freedom": 59, "grcn": 170, "lightgcn": 26, "mmgcn": 241},
+    **{"slmrec": 319, "vbpr": 42},
+}
 
 
 def _contract(name: str) -> type[ModelContract]:
     model = find_model(name)
     small = {option: value for option, value in SMALL.items() if option in model.Options.schema()}
-    return type(f"Test_{name}", (ModelContract,), {"model": model, "small": small})
+    return type(
+        f"Test_{name}",
+        (ModelContract,),
+        {"model": model, "small": small, "most_calls": MOST_CALLS.get(name, float("inf"))},
+    )
 
 
 globals().update({f"Test_{name}": _contract(name) for name in model_names()})
@@ -27,6 +36,7 @@ globals().update({f"Test_{name}": _contract(name) for name in model_names()})
 
 class TestToy(ModelContract):
     model = Toy
+    most_calls = 30
 
     def test_an_epoch_has_its_own_graph_and_a_step_its_own_chance(self):
         """Else the promises above would be kept by a model that has neither."""
