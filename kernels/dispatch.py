@@ -78,17 +78,22 @@ def _asked_for() -> tuple[str, str]:
 
 
 def implementation_in_full(device: torch.device) -> str:
-    """The implementation, and where machines differ in it what this one runs: what decides bits."""
+    """The implementation, and for which processors it was compiled: with :func:`winners`, what decides bits."""
     name = implementation(device)
-    if name != "native":
-        return name
-    departures = [] if _asked_for()[0] else [question for question, times in answered().items() if _torch_wins(times)]
-    return ", ".join([name, native.variant(), *(f"torch for {question}" for question in departures)])
+    return f"{name}, {native.variant()}" if name == "native" else name
+
+
+def winners(device: torch.device) -> dict[str, str]:
+    """What was measured on this machine so far, and whether a native kernel or PyTorch's calls run there."""
+    if implementation(device) != "native" or _asked_for()[0]:
+        return {}
+    both = {question: times for question, times in answered().items() if times.keys() == {"native", "torch"}}
+    return {question: "torch" if _torch_wins(times) else "native" for question, times in both.items()}
 
 
 def _torch_wins(times: dict[str, float]) -> bool:
     """Native kernels stay unless PyTorch's calls are clearly faster: between equals noise would decide, and so bits."""
-    return "torch" in times and times["native"] > MARGIN * times["torch"]
+    return times["native"] > MARGIN * times["torch"]
 
 
 def _require(chosen: str, source: str, device: torch.device) -> None:

@@ -18,7 +18,7 @@ from ..data.dataset import InteractionDataset
 from ..errors import InputError
 from ..files import VERSION_KEY, Checkpoints, without_prefix
 from ..kernels import NegativeTable, random_bits
-from ..kernels.dispatch import implementation_in_full, use_reference
+from ..kernels.dispatch import implementation_in_full, use_reference, winners
 from ..models import Model
 from ..options import described, difference
 from ..ranking.evaluator import Evaluator
@@ -258,7 +258,9 @@ class Trainer:
         state, tensors = self.checkpoints.load("last")
         self.progress = Progress(**{name: state[name] for name in vars(self.progress)})
         logger.info("%s: %d epochs and %d steps are done", folder.path, self.progress.epoch, self.progress.step)
-        changed = difference(state.get("made_on", {}), self._made_on())
+        then, now = state.get("made_on", {}), self._made_on()
+        changed = difference(then, now, without=("measured",))
+        changed += difference(then.get("measured", {}), now["measured"])  # of what both machines were asked
         if changed:
             logger.warning("not the same bits from here on as without a stop: %s", described(changed))
         self.model.load_state_dict(without_prefix(tensors, "model."))
@@ -284,6 +286,7 @@ class Trainer:
             "CPU threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "operators": implementation_in_full(self.device),
+            "measured": winners(self.device),
         }
 
     @contextmanager

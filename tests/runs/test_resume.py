@@ -13,6 +13,7 @@ from small_runs import assert_same_result, epoch_rows, files, metrics
 from mde_fast.files import Checkpoints, exclusive
 from mde_fast.kernels.dispatch import implementation_in_full
 from mde_fast.runs.run import RunFolder
+from mde_fast.training import trainer
 
 
 @pytest.fixture
@@ -262,13 +263,25 @@ def test_from_another_kind_of_device(halfway, resumed):
 def test_with_another_number_of_threads_it_says_that_bits_may_differ(halfway, resumed):
     state, tensors = RunFolder(halfway).checkpoints.load("last")
     machine = {"device": "cpu", "CPU threads": torch.get_num_threads(), "torch": torch.__version__}
-    assert state["made_on"] == {**machine, "operators": implementation_in_full(torch.device("cpu"))}
+    cpu = torch.device("cpu")
+    assert set(state["made_on"].pop("measured").values()) <= {"native", "torch"}
+    assert state["made_on"] == {**machine, "operators": implementation_in_full(cpu)}
     state["made_on"]["CPU threads"] = 64
     RunFolder(halfway).write_json("checkpoints/last.json", state)
     outcome = resumed(halfway, "--epochs", 4)
     assert outcome.err == (
         f"not the same bits from here on as without a stop: CPU threads was 64, is {torch.get_num_threads()}\n"
     )
+
+
+def test_where_another_kernel_was_measured_faster_it_says_so(halfway, resumed, monkeypatch):
+    """Of what only one of the two was asked nothing is said: it may not concern this training."""
+    question, state = "row_sum of 2^17 numbers in float32", RunFolder(halfway).checkpoints.load("last")[0]
+    state["made_on"]["measured"] = {question: "native", "only then": "native"}
+    RunFolder(halfway).write_json("checkpoints/last.json", state)
+    monkeypatch.setattr(trainer, "winners", lambda device: {question: "torch", "only now": "torch"})
+    outcome = resumed(halfway, "--epochs", 4)
+    assert outcome.err == f"not the same bits from here on as without a stop: {question} was native, is torch\n"
 
 
 def test_an_older_checkpoint_is_not_kept(finished):
