@@ -18,7 +18,7 @@ import importlib
 import importlib.util
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -120,10 +120,12 @@ def use_reference(device: torch.device) -> bool:
     return not torch.compiler.is_compiling() and implementation(device) == "reference"
 
 
-def _tensors(arguments: tuple) -> list[Tensor]:
+def _tensors(arguments: tuple) -> Iterator[Tensor]:
     """The tensors among an operator's arguments, and those in its lists of tensors."""
-    each = (argument if isinstance(argument, (list, tuple)) else (argument,) for argument in arguments)
-    return [tensor for tensors in each for tensor in tensors if isinstance(tensor, Tensor)]
+    for argument in arguments:
+        for each in argument if isinstance(argument, (list, tuple)) else (argument,):
+            if isinstance(each, Tensor):
+                yield each
 
 
 _library = torch.library.Library("mde_fast", "DEF")
@@ -169,7 +171,7 @@ class Primitive:
         return self._run(*arguments)
 
     def _run(self, *arguments):
-        first = _tensors(arguments)[0]
+        first = next(_tensors(arguments))
         chosen, device = implementation(first.device), first.device
         if chosen == "native":
             return self._fastest_on_cpu(arguments)(*arguments)
@@ -183,7 +185,7 @@ class Primitive:
     def _fastest_on_cpu(self, arguments: tuple) -> Callable:
         """The native kernel where there is one for these types, unless PyTorch's calls are faster at this size."""
         kernel = self._launcher("native")
-        tensors = _tensors(arguments)
+        tensors = list(_tensors(arguments))
         dtypes = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
         if kernel is self._cpu or not dtypes <= native.ELEMENTS.keys():
             return self._cpu

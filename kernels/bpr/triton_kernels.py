@@ -416,10 +416,8 @@ def _side_gradients(
     are_items: bool,
 ) -> tuple[Tensor, Tensor]:
     """Gradients of the rows and logits of users or of items; ``ids`` is the row of each entry."""
-    grad_rows = torch.zeros(rows.shape, dtype=rows.dtype, device=rows.device)
-    grad_logits = (
-        rows.new_empty(0) if logits is None else torch.zeros_like(logits, memory_format=torch.contiguous_format)
-    )
+    grad_rows = rows.new_zeros(rows.shape)
+    grad_logits = rows.new_empty(0) if logits is None else logits.new_zeros(logits.shape)
     entries, (_, modalities, width) = ids.numel(), rows.shape
     if entries == 0:
         return grad_rows, grad_logits

@@ -31,6 +31,17 @@ def parts(tables: Sequence[Tensor], *stacked: Tensor | None) -> Iterator[tuple]:
         first = rows.stop
 
 
+def contiguous_parts(tables: Sequence[Tensor], *stacked: Tensor | None) -> Iterator[tuple]:
+    """:func:`parts` as kernels read them."""
+    whole = (None if tensor is None else tensor.contiguous() for tensor in stacked)
+    return parts([table.contiguous() for table in tables], *whole)
+
+
+def empty_gradients(tables: Sequence[Tensor]) -> list[Tensor]:
+    """Room for the gradient of each table."""
+    return [table.new_empty(table.shape) for table in tables]
+
+
 def normalize_rows_forward_cpu(tables: Sequence[Tensor], scale: float) -> tuple[Tensor, Tensor]:
     results = empty_results(tables)
     for x, out, norms in parts(tables, *results):

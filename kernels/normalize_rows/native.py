@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..native import ELEMENTS, call, contiguous
-from .cpu import NORM_EPS, empty_results, parts
+from ..native import ELEMENTS, call
+from .cpu import NORM_EPS, contiguous_parts, empty_gradients, empty_results
 
 
 def normalize_rows_forward_native(tables: Sequence[Tensor], scale: float) -> tuple[Tensor, Tensor]:
     results = empty_results(tables)
-    for x, out, norms in parts([table.contiguous() for table in tables], *results):
+    for x, out, norms in contiguous_parts(tables, *results):
         sizes = norms.numel(), x.shape[-1], float(scale)
         call("normalize_rows_forward", ELEMENTS[x.dtype], x, *sizes, NORM_EPS, out, norms)
     return results
@@ -21,10 +21,8 @@ def normalize_rows_forward_native(tables: Sequence[Tensor], scale: float) -> tup
 def normalize_rows_backward_native(
     grad: Tensor, grad_norms: Tensor | None, norms: Tensor, tables: Sequence[Tensor], scale: float
 ) -> list[Tensor]:
-    gradients = [table.new_empty(table.shape) for table in tables]
-    tables = [table.contiguous() for table in tables]
-    stacked = contiguous(grad, grad_norms, norms)
-    for grad_x, (x, dy, d_norm, norm) in zip(gradients, parts(tables, *stacked)):
+    gradients = empty_gradients(tables)
+    for grad_x, (x, dy, d_norm, norm) in zip(gradients, contiguous_parts(tables, grad, grad_norms, norms)):
         sizes = norm.numel(), x.shape[-1], float(scale)
         call("normalize_rows_backward", ELEMENTS[x.dtype], dy, d_norm, x, norm, *sizes, NORM_EPS, grad_x)
     return gradients

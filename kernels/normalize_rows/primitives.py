@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from ..dispatch import Primitive
-from .cpu import empty_results, normalize_rows_backward_cpu, normalize_rows_forward_cpu
-
-
-def _backward_fake(grad, grad_norms, norms, tables, scale):
-    return [table.new_empty(table.shape) for table in tables]
-
+from .cpu import empty_gradients, empty_results, normalize_rows_backward_cpu, normalize_rows_forward_cpu
 
 # (..., D) scale * x / |x| of the stacked tables and (...) the norms that were divided by.
 normalize_rows_forward = Primitive(
@@ -21,5 +16,5 @@ normalize_rows_forward = Primitive(
 normalize_rows_backward = Primitive(
     "normalize_rows_backward(Tensor grad, Tensor? grad_norms, Tensor norms, Tensor[] tables, float scale) -> Tensor[]",
     cpu=normalize_rows_backward_cpu,
-    fake=_backward_fake,
+    fake=lambda grad, grad_norms, norms, tables, scale: empty_gradients(tables),
 )

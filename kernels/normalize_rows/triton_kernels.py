@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..triton_support import accumulator
-from .cpu import NORM_EPS, empty_results, parts
+from .cpu import NORM_EPS, contiguous_parts, empty_gradients, empty_results
 
 
 @triton.jit
@@ -90,7 +90,7 @@ def normalize_rows_forward_triton(tables: Sequence[Tensor], scale: float) -> tup
     results = empty_results(tables)
     width, dtype = tables[0].shape[-1], tables[0].dtype
     sizes = launch_sizes(width, dtype)
-    for x, out, norms in parts([table.contiguous() for table in tables], *results):
+    for x, out, norms in contiguous_parts(tables, *results):
         if norms.numel():
             normalize_rows_forward_kernel[(triton.cdiv(norms.numel(), sizes["BLOCK_R"]),)](
                 x, out, norms, norms.numel(), scale, D=width, EPS=NORM_EPS, ACC=accumulator(dtype), **sizes
@@ -101,12 +101,10 @@ def normalize_rows_forward_triton(tables: Sequence[Tensor], scale: float) -> tup
 def normalize_rows_backward_triton(
     grad: Tensor, grad_norms: Tensor | None, norms: Tensor, tables: Sequence[Tensor], scale: float
 ) -> list[Tensor]:
-    gradients = [table.new_empty(table.shape) for table in tables]
-    tables = [table.contiguous() for table in tables]
-    stacked = grad.contiguous(), None if grad_norms is None else grad_norms.contiguous(), norms.contiguous()
+    gradients = empty_gradients(tables)
     width, dtype = tables[0].shape[-1], tables[0].dtype
     sizes = launch_sizes(width, dtype)
-    for grad_x, (x, dy, d_norm, norm) in zip(gradients, parts(tables, *stacked)):
+    for grad_x, (x, dy, d_norm, norm) in zip(gradients, contiguous_parts(tables, grad, grad_norms, norms)):
         if norm.numel():
             normalize_rows_backward_kernel[(triton.cdiv(norm.numel(), sizes["BLOCK_R"]),)](
                 dy,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .precision import float32_product, products_in, working_dtype
+from .precision import products_in, sum_over_rows, working_dtype
 
 ROWS_PER_BLOCK = 512  # of features: enough for a product at full speed, and in cache between their gather and it
 
@@ -56,8 +56,7 @@ def project_rows_backward_cpu(
     else:
         rows, grad_rows = features, everywhere
     with products_in(precision):
-        product = float32_product if precision == "bf16" else torch.mm
-        grad_weight = product(grad_rows.T, rows.to(dtype)).to(weight.dtype)
+        grad_weight = sum_over_rows(grad_rows, rows.to(dtype), precision).to(weight.dtype)
     return gradient_of_features(everywhere if train_features else None, features, weight, precision), grad_weight
 
 

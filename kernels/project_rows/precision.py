@@ -45,9 +45,10 @@ def products_in(precision: str) -> AbstractContextManager[None]:
     return {"tf32": tf32_products, "bf16": float32_sums}.get(precision, nullcontext)()
 
 
-def float32_product(left: Tensor, right: Tensor) -> Tensor:
-    """left @ right of bfloat16 matrices, added up in float32; an NVIDIA GPU does not round the result to bfloat16."""
+def sum_over_rows(left: Tensor, right: Tensor, precision: str) -> Tensor:
+    """left.T @ right within :func:`products_in`; of bfloat16 in float32, which an NVIDIA GPU does not round before."""
+    if precision != "bf16":
+        return torch.mm(left.T, right)
     if left.is_cuda and torch.version.hip is None:
-        return torch.mm(left, right, out_dtype=torch.float32)
-    with float32_sums():
-        return torch.mm(left, right).float()
+        return torch.mm(left.T, right, out_dtype=torch.float32)
+    return torch.mm(left.T, right).float()

@@ -11,7 +11,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ..kernels import project_rows
-from ..kernels.project_rows.precision import FEATURE_DTYPES, float32_product, float32_sums, tf32_products
+from ..kernels.project_rows.precision import FEATURE_DTYPES, products_in, sum_over_rows
+from ..kernels.support import accumulation_dtype
 from .factors import Factors
 from .linear import linear
 
@@ -60,7 +61,6 @@ class FeatureTower(nn.Module):
             self.features = nn.Parameter(left.float().clone())
         else:
             self.register_buffer("features", left.to(FEATURE_DTYPES[precision]), persistent=False)
-        self.linear = _TF32Linear.apply if precision == "tf32" else F.linear
         self.first = linear(features.shape[1], dim if hidden is None else hidden, generator)
         self.second = None if hidden is None else linear(hidden, dim, generator)
         for layer in (self.first, self.second):
@@ -84,8 +84,10 @@ class FeatureTower(nn.Module):
     def _layer(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """A layer in x's precision; its parameters, and so Adam, keep theirs."""
         if x.is_cuda and x.dtype == torch.bfloat16:
-            return _BF16Linear.apply(x, weight, bias)
-        return self.linear(x, weight.to(x.dtype), bias.to(x.dtype))
+            return _LinearIn.apply(x, weight, bias, "bf16")
+        if self.precision == "tf32":
+            return _LinearIn.apply(x, weight, bias, "tf32")
+        return F.linear(x, weight.to(x.dtype), bias.to(x.dtype))
 
 
 class RightFactor(nn.Module):
@@ -112,41 +114,26 @@ def feature_towers(features: Mapping[str, Tensor | Factors], dim: int, **setting
     return nn.ModuleList(FeatureTower(matrix, dim, **settings) for matrix in features.values())
 
 
-class _TF32Linear(torch.autograd.Function):
-    """``F.linear`` with its three products in TF32, and no other product of the process."""
+class _LinearIn(torch.autograd.Function):
+    """``F.linear`` in x's type, its three products in TF32 or, of bfloat16, with sums in float32 as a CPU has them.
 
-    @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        with tf32_products():
-            return F.linear(x, weight, bias)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor):
-        x, weight = ctx.saved_tensors
-        with tf32_products():
-            grad_x = grad @ weight if ctx.needs_input_grad[0] else None
-            return grad_x, grad.T @ x, grad.sum(0)
-
-
-class _BF16Linear(torch.autograd.Function):
-    """``F.linear`` of bfloat16 x with sums in float32, as a CPU has them; the gradients of its parameters stay float32.
-
-    By default a GPU may add up in bfloat16 what it cuts a long sum into, and the weight's gradient is a sum over items.
+    No other product of the process is made so. Gradients of parameters stay float32: by default a GPU may add up
+    in bfloat16 what it cuts a long sum into, and the weight's gradient is a sum over items.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, precision: str) -> Tensor:
         weight = weight.to(x.dtype)
         ctx.save_for_backward(x, weight)
-        with float32_sums():
+        ctx.precision = precision
+        with products_in(precision):
             return F.linear(x, weight, bias.to(x.dtype))
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor):
         x, weight = ctx.saved_tensors
-        with float32_sums():
+        with products_in(ctx.precision):
             grad_x = grad @ weight if ctx.needs_input_grad[0] else None
-        return grad_x, float32_product(grad.T, x), grad.sum(0, dtype=torch.float32)
+            grad_weight = sum_over_rows(grad, x, ctx.precision)
+        return grad_x, grad_weight, grad.sum(0, dtype=accumulation_dtype(grad.dtype)), None

@@ -11,7 +11,7 @@ from products import Products, on_a_gpu_without_numbers
 from torch.nn import functional as F
 
 from mde_fast.nn.factors import exact_factors, side_by_side
-from mde_fast.nn.towers import NEGATIVE_SLOPE, FeatureTower, _BF16Linear
+from mde_fast.nn.towers import NEGATIVE_SLOPE, FeatureTower, _LinearIn
 
 D, ITEMS = 4, torch.tensor([3, 0, 59, 3, 17])
 
@@ -103,8 +103,10 @@ def test_bf16_on_a_gpu_adds_up_in_float32():
         x = torch.empty(60, 24, dtype=torch.bfloat16, device="cuda")
         weight, bias = torch.empty(D, 24, device="cuda"), torch.empty(D, device="cuda")
         assert tower._layer(x, weight, bias).dtype == torch.bfloat16
-        kept = SimpleNamespace(saved_tensors=(x, weight.bfloat16()), needs_input_grad=(True, True, True))
-        gradients = _BF16Linear.backward(kept, torch.empty(60, D, dtype=torch.bfloat16, device="cuda"))
+        kept = SimpleNamespace(
+            saved_tensors=(x, weight.bfloat16()), needs_input_grad=(True, True, True), precision="bf16"
+        )
+        *gradients, _ = _LinearIn.backward(kept, torch.empty(60, D, dtype=torch.bfloat16, device="cuda"))
     assert [gradient.dtype for gradient in gradients] == [torch.bfloat16, torch.float32, torch.float32]
     bf16, float32 = (torch.bfloat16, False), (torch.float32, False)
     assert products.seen == [((60, D), *bf16), ((60, 24), *bf16), ((D, 24), *float32)]
@@ -117,7 +119,7 @@ def test_bf16_layer_of_a_gpu_has_the_gradients_of_a_linear_layer():
     grad = upstream(torch.empty(60, D)).bfloat16()
     leaves = (x, layer.weight, layer.bias)
     ours, exact = (
-        _BF16Linear.apply(*leaves),
+        _LinearIn.apply(*leaves, "bf16"),
         F.linear(x.double(), layer.weight.bfloat16().double(), layer.bias.double()),
     )
     torch.testing.assert_close(ours.double(), exact, rtol=2**-7, atol=2**-9)
