@@ -12,15 +12,18 @@ from torch.nn import functional as F
 
 from bench.timing import interleave, synchronised
 from mde_fast.data import load_dataset
+from mde_fast.kernels.project_rows.native import project_rows_backward_native, project_rows_forward_native
 from mde_fast.nn.feature_rank import FeatureRank
 from mde_fast.nn.towers import FeatureTower
 
 ITEMS, COLUMNS, OTHER_COLUMNS, HIDDEN, DIM = 7050, 4096, 384, 256, 64
 ROWS_PER_BLOCK = 512  # whose features and results stay in a core's cache
-LIBRARY = "a library's product"
+LIBRARY, NATIVE, OPENBLAS = "a library's product", "native", "numpy's OpenBLAS"
 PRODUCTS = (
     "forward",
+    "forward, beside OpenBLAS",
     "gradient of the weight",
+    "gradient of the weight, beside OpenBLAS",
     "gradients of both towers' weights",
     "forward and gradient of the weight",
 )
@@ -45,16 +48,19 @@ def ways() -> dict[str, dict[str, Callable[[], object]]]:
     return {
         "forward": {
             LIBRARY: lambda: F.linear(x, w, b),
+            NATIVE: lambda: project_rows_forward_native(x, None, w, b, "fp32"),
             "oneDNN": lambda: onednn(x, w, b, "none", [], ""),
-            "numpy's OpenBLAS": lambda: x_np @ w_np.T,
             "stored as float16, in blocks": lambda: blocks(lambda rows: half[rows].float() @ w.T),
         },
         "gradient of the weight": {
             LIBRARY: lambda: d.T @ x,
+            NATIVE: lambda: project_rows_backward_native(d, x, None, w, "fp32", False),
             "oneDNN": lambda: onednn(d.T.contiguous(), x.T, None, "none", [], ""),
-            "numpy's OpenBLAS": lambda: d_np.T @ x_np,
             "stored as float16, in blocks": lambda: sum(blocks(lambda rows: d[rows].T @ half[rows].float())),
         },
+        # Its threads spin when they are done, and slow down whatever comes next: in turns with the library alone.
+        "forward, beside OpenBLAS": {LIBRARY: lambda: F.linear(x, w, b), OPENBLAS: lambda: x_np @ w_np.T},
+        "gradient of the weight, beside OpenBLAS": {LIBRARY: lambda: d.T @ x, OPENBLAS: lambda: d_np.T @ x_np},
         "gradients of both towers' weights": {
             LIBRARY: lambda: (d.T @ x, other_d.T @ other),
             "one product": lambda: both_d.T @ both_x,

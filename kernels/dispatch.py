@@ -30,6 +30,7 @@ logger = logging.getLogger("mde_fast.kernels")
 
 IMPLEMENTATIONS = ("reference", "torch", "native", "triton")
 MARGIN = 1.2  # how much faster PyTorch's calls have to be than a native kernel to take its place
+LIBRARY_MARGIN = 0.95  # the same where these calls are one product of a library's, which then keeps its place
 MEASURED_FROM = 2**16  # numbers in a step's tensors; of smaller ones the call itself takes longest
 _announced: set[tuple[str, str]] = set()
 _preferred: str | None = None
@@ -88,12 +89,12 @@ def winners(device: torch.device) -> dict[str, str]:
     if implementation(device) != "native" or _asked_for()[0]:
         return {}
     both = {question: times for question, times in answered().items() if times.keys() == {"native", "torch"}}
-    return {question: "torch" if _torch_wins(times) else "native" for question, times in both.items()}
+    return {question: "torch" if _torch_wins(question, times) else "native" for question, times in both.items()}
 
 
-def _torch_wins(times: dict[str, float]) -> bool:
+def _torch_wins(question: str, times: dict[str, float]) -> bool:
     """Native kernels stay unless PyTorch's calls are clearly faster: between equals noise would decide, and so bits."""
-    return times["native"] > MARGIN * times["torch"]
+    return times["native"] > _margins.get(question.partition(" ")[0], MARGIN) * times["torch"]
 
 
 def _require(chosen: str, source: str, device: torch.device) -> None:
@@ -129,6 +130,7 @@ def _tensors(arguments: tuple) -> Iterator[Tensor]:
 
 
 _library = torch.library.Library("mde_fast", "DEF")
+_margins: dict[str, float] = {}  # of the primitives
 
 
 class Primitive:
@@ -144,6 +146,7 @@ class Primitive:
         *,
         cpu: Callable,
         fake: Callable,
+        margin: float = MARGIN,
     ):
         """
         Args:
@@ -152,8 +155,10 @@ class Primitive:
                 ``triton_kernels`` with the launcher ``<name>_triton``, imported at first use, and triton with it; and
                 ``native`` with ``<name>_native``, unless the step has no native kernel.
             fake: returns empty outputs of the right shape, for tracing.
+            margin: how much faster than a native kernel ``cpu`` has to be measured to take its place.
         """
         self.name = schema.partition("(")[0]
+        _margins[self.name] = margin
         self._cpu = cpu
         self._launchers: dict[str, Callable] = {}
         self._fastest: dict[tuple, Callable] = {}
@@ -197,7 +202,7 @@ class Primitive:
             kind = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
             question = f"{self.name} of 2^{numbers.bit_length() - 1} numbers in {kind}"
             ways = {"native": lambda: kernel(*arguments), "torch": lambda: self._cpu(*arguments)}
-            self._fastest[size] = self._cpu if _torch_wins(milliseconds(question, ways)) else kernel
+            self._fastest[size] = self._cpu if _torch_wins(question, milliseconds(question, ways)) else kernel
         return self._fastest[size]
 
     def _launcher(self, kind: str) -> Callable:

@@ -7,6 +7,7 @@
 #include "edges/native.cpp"
 #include "node_losses/native.cpp"
 #include "normalize_rows/native.cpp"
+#include "project_rows/native.cpp"
 #include "spmm/native.cpp"
 #include "topk/native.cpp"
 

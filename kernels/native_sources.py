@@ -8,7 +8,7 @@ from pathlib import Path
 
 def source_files(folder: Path) -> list[Path]:
     """Everything that a library is compiled from."""
-    return sorted([folder / "native.cpp", folder / "native.h", *folder.glob("*/native.cpp")])
+    return sorted([folder / "native.cpp", *folder.glob("*.h"), *folder.glob("*/native.cpp")])
 
 
 def fingerprint(folder: Path) -> str:

@@ -10,54 +10,80 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .precision import products_in, sum_over_rows, working_dtype
 
 ROWS_PER_BLOCK = 512  # of features: enough for a product at full speed, and in cache between their gather and it
 
 
-def project_rows_forward_cpu(features: Tensor, items: Tensor, weight: Tensor, precision: str) -> Tensor:
+def project_rows_forward_cpu(
+    features: Tensor, items: Tensor | None, weight: Tensor, bias: Tensor | None, precision: str
+) -> Tensor:
     dtype = working_dtype(features, precision)
+    if items is None:
+        with products_in(precision):
+            projected = F.linear(features.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
+        return projected.to(weight.dtype)
+    projected = _project_batch(features, items, weight, precision, dtype).to(weight.dtype)
+    return projected if bias is None else projected.add_(bias)
+
+
+def _project_batch(features: Tensor, items: Tensor, weight: Tensor, precision: str, dtype: torch.dtype) -> Tensor:
     across = weight.T.to(dtype).contiguous()  # (F, D), which a CPU multiplies faster than its transpose
     if features.device.type == "cpu":
         different, place = torch.unique(items, return_inverse=True)
         projected = features.new_empty(len(different), weight.shape[0], dtype=dtype)
         for start, rows in _blocks(features, different, dtype):
             torch.mm(rows, across, out=projected[start : start + len(rows)])
-        return projected.index_select(0, place).to(weight.dtype)
+        return projected.index_select(0, place)
     few = len(items) < len(features)
     rows = features.index_select(0, items) if few else features
     with products_in(precision):
         projected = rows.to(dtype) @ across
-    return (projected if few else projected.index_select(0, items)).to(weight.dtype)
+    return projected if few else projected.index_select(0, items)
 
 
 def project_rows_backward_cpu(
-    grad: Tensor, features: Tensor, items: Tensor, weight: Tensor, precision: str, train_features: bool
+    grad: Tensor, features: Tensor, items: Tensor | None, weight: Tensor, precision: str, train_features: bool
 ) -> tuple[Tensor, Tensor]:
     dtype = working_dtype(features, precision)
-    if features.device.type == "cpu":
-        different, place = torch.unique(items, return_inverse=True)
-        grad_rows = grad.new_zeros(len(different), grad.shape[1]).index_add_(0, place, grad).to(dtype)
+    if features.device.type == "cpu" and items is not None:
+        different, grad_rows = per_item(grad, items)
+        grad_rows = grad_rows.to(dtype)
         grad_weight = grad.new_zeros(weight.shape, dtype=dtype)
         for start, rows in _blocks(features, different, dtype):
             grad_weight.addmm_(grad_rows[start : start + len(rows)].T, rows)
-        grad_features = features.new_zeros(features.shape if train_features else 0)
-        if train_features:
-            along = weight.to(dtype)
-            for start in range(0, len(different), ROWS_PER_BLOCK):
-                block = slice(start, start + ROWS_PER_BLOCK)
-                grad_features[different[block]] = (grad_rows[block] @ along).to(features.dtype)
+        grad_features = gradient_of_rows(grad_rows, features, different, weight.to(dtype), train_features)
         return grad_features, grad_weight.to(weight.dtype)
-    few = len(items) < len(features)
-    everywhere = None if few and not train_features else gradient_of_all(grad, features, items, dtype)
-    if few or everywhere is None:
+    few = items is not None and len(items) < len(features)
+    everywhere = grad.to(dtype) if items is None else None
+    if items is not None and (train_features or not few):
+        everywhere = gradient_of_all(grad, features, items, dtype)
+    if few:
         rows, grad_rows = features.index_select(0, items), grad.to(dtype)
     else:
         rows, grad_rows = features, everywhere
     with products_in(precision):
         grad_weight = sum_over_rows(grad_rows, rows.to(dtype), precision).to(weight.dtype)
     return gradient_of_features(everywhere if train_features else None, features, weight, precision), grad_weight
+
+
+def per_item(grad: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+    """The batch's different items (m,), and their rows' gradients added up (m, D)."""
+    different, place = torch.unique(items, return_inverse=True)
+    return different, grad.new_zeros(len(different), grad.shape[1]).index_add_(0, place, grad)
+
+
+def gradient_of_rows(
+    grad_rows: Tensor, features: Tensor, items: Tensor, weight: Tensor, train_features: bool
+) -> Tensor:
+    """(I, F): of different items the products of gradients (m, D) and weight (D, F), else zeros; (0,) of none."""
+    gradient = features.new_zeros(features.shape if train_features else 0)
+    for start in range(0, len(items) if train_features else 0, ROWS_PER_BLOCK):
+        block = slice(start, start + ROWS_PER_BLOCK)
+        gradient[items[block]] = (grad_rows[block] @ weight).to(features.dtype)
+    return gradient
 
 
 def gradient_of_all(grad: Tensor, features: Tensor, items: Tensor, dtype: torch.dtype) -> Tensor:

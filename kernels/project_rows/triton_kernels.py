@@ -137,9 +137,11 @@ def arithmetic(work: torch.dtype, precision: str) -> dict:
     }
 
 
-def project_rows_forward_triton(features: Tensor, items: Tensor, weight: Tensor, precision: str) -> Tensor:
-    if len(items) >= len(features):  # every item once, and its rows from there: a plain product
-        return project_rows_forward_cpu(features, items, weight, precision)
+def project_rows_forward_triton(
+    features: Tensor, items: Tensor | None, weight: Tensor, bias: Tensor | None, precision: str
+) -> Tensor:
+    if items is None or len(items) >= len(features):  # every item once, and its rows from there: a plain product
+        return project_rows_forward_cpu(features, items, weight, bias, precision)
     count, (dim, length) = len(items), weight.shape
     sizes = launch_sizes(dim, features.dtype)
     tiles = triton.cdiv(count, sizes["BLOCK_N"]), triton.cdiv(dim, sizes["BLOCK_D"])
@@ -159,13 +161,14 @@ def project_rows_forward_triton(features: Tensor, items: Tensor, weight: Tensor,
             **arithmetic(work, precision),
             **sizes,
         )
-    return _added_up(out, weight)
+    projected = _added_up(out, weight)
+    return projected if bias is None else projected.add_(bias)
 
 
 def project_rows_backward_triton(
-    grad: Tensor, features: Tensor, items: Tensor, weight: Tensor, precision: str, train_features: bool
+    grad: Tensor, features: Tensor, items: Tensor | None, weight: Tensor, precision: str, train_features: bool
 ) -> tuple[Tensor, Tensor]:
-    if len(items) >= len(features):
+    if items is None or len(items) >= len(features):
         return project_rows_backward_cpu(grad, features, items, weight, precision, train_features)
     count, (dim, length) = len(items), weight.shape
     sizes = launch_sizes(dim, features.dtype)

@@ -4,7 +4,7 @@
 #include <functional>
 #include <vector>
 
-#include "../native.h"
+#include "../panels.h"
 
 namespace mde_fast {
 namespace {
@@ -120,10 +120,7 @@ void select(int64_t threads, const T* scores, int64_t users, int64_t items, int6
   });
 }
 
-// Items in panels of two vectors' width, (panels, D, PANEL): a product of a panel reads along it. The last is filled up.
-template <class T>
-constexpr int64_t PANEL = 2 * LANES<T>;
-
+// Items in panels, (panels, D, PANEL). The last is filled up with zeros.
 template <class T>
 std::vector<T> packed(int64_t threads, const T* vectors, int64_t items, int64_t width) {
   const int64_t panels = (items + PANEL<T> - 1) / PANEL<T>;
@@ -136,27 +133,7 @@ std::vector<T> packed(int64_t threads, const T* vectors, int64_t items, int64_t 
   return pack;
 }
 
-// Inner products of ROWS users and a panel of items, in registers until they are stored.
-template <int ROWS, class T>
-void score_panel(const T* const* users, const T* panel, int64_t width, T* scores, int64_t stride) {
-  Vector<T> left[ROWS] = {}, right[ROWS] = {};
-  for (int64_t d = 0; d < width; ++d) {
-    const auto first = load(panel + d * PANEL<T>), second = load(panel + d * PANEL<T> + LANES<T>);
-#pragma GCC unroll 16
-    for (int row = 0; row < ROWS; ++row) {
-      left[row] += users[row][d] * first;
-      right[row] += users[row][d] * second;
-    }
-  }
-#pragma GCC unroll 16
-  for (int row = 0; row < ROWS; ++row) {
-    store(scores + row * stride, left[row]);
-    store(scores + row * stride + LANES<T>, right[row]);
-  }
-}
-
-constexpr int ROWS_AT_ONCE = VECTOR_BYTES == 64 ? 12 : 6;  // as many as there are registers for
-constexpr int64_t GROUPS_OF_ROWS = 24 / ROWS_AT_ONCE;        // that share a panel while it is in cache
+constexpr int64_t GROUPS_OF_ROWS = 24 / ROWS_AT_ONCE;  // that share a panel while it is in cache
 
 template <class T, class I>
 void rank(int64_t threads, const T* user_vectors, const T* item_vectors, const int64_t* users, const I* rowptr,
@@ -173,8 +150,8 @@ void rank(int64_t threads, const T* user_vectors, const T* item_vectors, const i
       rows[n] = user_vectors + users[std::min(first + n, last - 1)] * width;
     for (int64_t panel = 0; panel < panels; ++panel)
       for (int64_t group = 0; group * ROWS_AT_ONCE < last - first; ++group)
-        score_panel<ROWS_AT_ONCE>(rows + group * ROWS_AT_ONCE, pack.data() + panel * width * PANEL<T>, width,
-                                  scores.data() + group * ROWS_AT_ONCE * stride + panel * PANEL<T>, stride);
+        multiply_panel<false>(rows + group * ROWS_AT_ONCE, pack.data() + panel * width * PANEL<T>, width,
+                              scores.data() + group * ROWS_AT_ONCE * stride + panel * PANEL<T>, stride);
     for (int64_t n = first; n < last; ++n) {
       T* of_user = scores.data() + (n - first) * stride;
       if (rowptr)

@@ -73,9 +73,12 @@ class FeatureTower(nn.Module):
         """(I, D) float32, or (B, D) of the items (B,) alone."""
         weight = self.right(self.first.weight)
         if items is not None and self.second is None:
-            return project_rows(self.features, items, weight, precision=self.precision) + self.first.bias
-        features = self.features if items is None else F.embedding(items, self.features)
-        out = self._layer(features.bfloat16() if self.trained_in_bf16 else features, weight, self.first.bias)
+            return project_rows(self.features, items, weight, self.first.bias, precision=self.precision)
+        if items is None and self.precision == "fp32":
+            out = project_rows(self.features, None, weight, self.first.bias)
+        else:
+            features = self.features if items is None else F.embedding(items, self.features)
+            out = self._layer(features.bfloat16() if self.trained_in_bf16 else features, weight, self.first.bias)
         if self.second is not None:
             # In place: only the result is needed to go back, and it is as large as half of H.
             out = self._layer(F.leaky_relu(out, NEGATIVE_SLOPE, inplace=True), self.second.weight, self.second.bias)

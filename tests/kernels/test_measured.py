@@ -115,6 +115,14 @@ def test_an_operator_departs_only_where_it_is_clear(fresh, monkeypatch, slower_b
     assert called[-1] == "native" and len(questions) == 1
 
 
+@pytest.mark.skipif(native.reason_unavailable() is not None, reason=str(native.reason_unavailable()))
+@pytest.mark.parametrize("slower_by, runs", ((0.9, "native"), (0.98, "torch"), (1.1, "torch")))
+def test_a_librarys_product_keeps_its_place_between_equals(fresh, slower_by, runs):
+    question = "project_rows_forward of 2^20 numbers in float32"
+    measured._answers[f"{measured.machine()} | {question}"] = {"native": slower_by, "torch": 1.0}
+    assert dispatch.winners(torch.device("cpu"))[question] == runs
+
+
 @pytest.mark.parametrize("name", ("torch", "reference"))
 def test_preferred_over_the_environment(fresh, name):
     try:

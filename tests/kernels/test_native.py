@@ -14,7 +14,7 @@ from operands import GRAPHS, random
 from safetensors.torch import load_file
 from support import evaluate, forced
 
-from mde_fast.kernels import bpr, cosine_losses, native, node_losses, normalize_rows, spmm, topk
+from mde_fast.kernels import bpr, cosine_losses, native, node_losses, normalize_rows, project_rows, spmm, topk
 from mde_fast.kernels.native_sources import source_files
 from mde_fast.kernels.topk.primitives import select
 
@@ -85,6 +85,15 @@ def _everything(implementation: str) -> dict[str, torch.Tensor]:
         partial(cosine_losses, rows=users, target_rows=positives, pairs=((0, 1), (1, 0), (1, 1))),
         {"x": random(40, 2, 77, dtype=torch.float32), "target": random(40, 2, 77, seed=1, dtype=torch.float32)},
     )
+    for name, items in (("project_rows", users), ("project_rows of all", None)):
+        cases[name] = (
+            lambda features, weight, bias, items=items: project_rows(features, items, weight, bias),
+            {
+                "features": random(40, 1100, dtype=torch.float32),
+                "weight": random(77, 1100, seed=1, dtype=torch.float32),
+                "bias": random(77, seed=2, dtype=torch.float32),
+            },
+        )
     for name, (operator, tensors) in cases.items():
         for key, tensor in evaluate(implementation, operator, tensors).items():
             results[f"{name}, {key}"] = tensor

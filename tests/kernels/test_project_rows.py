@@ -24,8 +24,13 @@ from mde_fast.kernels.project_rows.cpu import project_rows_backward_cpu
 from mde_fast.kernels.project_rows.primitives import project_rows_backward, project_rows_forward
 
 ITEMS, LENGTH, DIM = 50, 19, 3
-# items, rows of the batch, width of features and of projections: with fewer rows than items, and with more
+# items, rows of the batch, width of features and of projections: fewer rows than items, more, and every item
 SHAPES = (
+    (50, None, 19, 3),
+    (1, None, 1, 1),
+    (0, None, 7, 3),
+    (7, None, 0, 3),
+    (200, None, 1100, 65),
     (50, 20, 19, 3),
     (50, 300, 19, 3),
     (50, 50, 16, 16),
@@ -41,9 +46,13 @@ SHAPES = (
 
 
 def _case(device, items=ITEMS, count=20, length=LENGTH, dim=DIM, dtype=torch.float64, **options):
-    operator = partial(project_rows, items=random_ids(count, items, device=device), **options)
+    """``count`` None: every item."""
+    chosen = None if count is None else random_ids(count, items, device=device)
     features, weight = (random(rows, length, seed=seed, dtype=dtype) for seed, rows in enumerate((items, dim)))
-    return operator, {"features": features.to(device), "weight": weight.to(device)}
+    return partial(project_rows, items=chosen, **options), {
+        "features": features.to(device),
+        "weight": weight.to(device),
+    }
 
 
 @pytest.fixture
@@ -67,9 +76,10 @@ def test_by_hand(any_implementation, device):
     torch.testing.assert_close(results["gradient of weight"].cpu(), by_weight)
 
 
-@pytest.mark.parametrize("count", (4, 12))
+@pytest.mark.parametrize("count", (4, 12, None))
 def test_gradcheck(any_implementation, device, count):
-    check_gradients(any_implementation, *_case(device, 8, count, 5, 3))
+    operator, tensors = _case(device, 8, count, 5, 3)
+    check_gradients(any_implementation, operator, {**tensors, "bias": random(3, seed=2, device=device)})
 
 
 @pytest.mark.parametrize("precision", ("fp32", "tf32"))
@@ -81,10 +91,19 @@ def test_shapes(implementation, device, shape, dtype, precision):
     check(implementation, *_case(device, *shape, dtype=dtype, precision=precision))
 
 
+@pytest.mark.parametrize("dtype", (*DTYPES, *HALF_DTYPES))
+@pytest.mark.parametrize("count", (None, 20, 300))
+def test_bias(implementation, device, count, dtype):
+    if implementation == "triton" and device == "cpu" and dtype == torch.bfloat16:
+        pytest.skip("the interpreter multiplies bfloat16 matrices wrongly")
+    operator, tensors = _case(device, count=count, dtype=dtype)
+    check(implementation, operator, {**tensors, "bias": random(DIM, seed=2, dtype=dtype, device=device)})
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("items, count", ((3000, 1200), (500, 1200)))
+@pytest.mark.parametrize("items, count", ((3000, 1200), (500, 1200), (1200, None)))
 def test_large(implementation, device, affordable, all_threads, items, count, dtype):
-    affordable(count * 512)
+    affordable((count or items) * 512)
     check(implementation, *_case(device, items, count, 512, 64, dtype=dtype))
 
 
@@ -153,13 +172,14 @@ def test_one_gradient_alone(implementation, device, learns, count):
     check(implementation, partial(operator, **tensors), {learns: alone})
 
 
-@pytest.mark.parametrize("count", (20, 300))
+@pytest.mark.parametrize("count", (20, 300, None))
 def test_strided_inputs(implementation, device, count):
     operator, tensors = _case(device, count=count)
     check(implementation, operator, {name: tensor.repeat_interleave(2, 1)[:, ::2] for name, tensor in tensors.items()})
     check(implementation, operator, {name: tensor.mT.contiguous().mT for name, tensor in tensors.items()})
-    strided = operator.keywords["items"].repeat_interleave(2)[::2]
-    check(implementation, partial(operator, items=strided), tensors)
+    if count is not None:
+        strided = operator.keywords["items"].repeat_interleave(2)[::2]
+        check(implementation, partial(operator, items=strided), tensors)
 
 
 def test_expanded_gradient(implementation, device):
@@ -181,12 +201,14 @@ def test_one_item_alone(implementation, device, count):
     check(implementation, partial(operator, items=torch.full_like(operator.keywords["items"], 7)), tensors)
 
 
-@pytest.mark.parametrize("count", (40, 300))
+@pytest.mark.parametrize("count", (40, 300, None))
 def test_repeats_bit_for_bit(implementation, device, all_threads, short_parts, count):
     check_repeats(implementation, *_case(device, 60, count, 40, 17, dtype=torch.float32))
 
 
-@pytest.mark.parametrize("shape", ((50, 20, 19, 3), (50, 300, 19, 3), (5, 0, 7, 3), (7, 3, 0, 3)), ids=str)
+@pytest.mark.parametrize(
+    "shape", ((50, 20, 19, 3), (50, 300, 19, 3), (5, 0, 7, 3), (7, 3, 0, 3), (50, None, 19, 3)), ids=str
+)
 def test_writes_every_number(implementation, device, poisoned_memory, shape):
     check(implementation, *_case(device, *shape))
 
@@ -207,19 +229,20 @@ def test_parts_cover_an_inner_dimension(length, programs):
     assert parts * programs <= 256 or parts == 1
 
 
-@pytest.mark.parametrize("count", (0, 20, 300))
+@pytest.mark.parametrize("count", (None, 0, 20, 300))
 def test_compiled(implementation, device, count):
     check_compiled(implementation, *_case(device, count=count))
 
 
 @pytest.mark.parametrize("dtype", (torch.float64, torch.float16))
 @pytest.mark.parametrize("train_features", (False, True))
-@pytest.mark.parametrize("count", (0, 20, 300))
+@pytest.mark.parametrize("count", (None, 0, 20, 300))
 def test_registered(implementation, device, count, train_features, dtype):
     operator, tensors = _case(device, count=count, dtype=dtype)
     arguments = tensors["features"], operator.keywords["items"], tensors["weight"], "fp32"
-    grad = random(count, DIM, dtype=dtype, device=device)
-    check_registered(implementation, project_rows_forward, *arguments)
+    grad = random(ITEMS if count is None else count, DIM, dtype=dtype, device=device)
+    bias = random(DIM, seed=2, dtype=dtype, device=device)
+    check_registered(implementation, project_rows_forward, *arguments[:3], bias, "fp32")
     check_registered(implementation, project_rows_backward, grad, *arguments, train_features)
 
 
@@ -284,6 +307,9 @@ def test_machine_code(case):
         ({"weight": torch.zeros(3, 19, dtype=torch.int64)}, TypeError, "^weight has torch.int64"),
         ({"items": torch.zeros(2, dtype=torch.int64, device="meta")}, ValueError, "^items is on meta and features on"),
         ({"weight": random(3, 19).to("meta")}, ValueError, "^weight is on meta"),
+        ({"bias": random(4)}, ValueError, r"^bias has shape \(4,\), expected \(3,\)"),
+        ({"bias": random(3).float()}, TypeError, "^bias has torch.float32, expected torch.float64"),
+        ({"bias": random(3).to("meta")}, ValueError, "^bias is on meta"),
         ({"precision": "fp16"}, ValueError, "^precision='fp16': choose from fp32, tf32, bf16"),
     ),
 )
