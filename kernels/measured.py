@@ -26,6 +26,7 @@ from . import native
 logger = logging.getLogger("mde_fast.kernels")
 
 FILE = "measured.json"
+CPUINFO = Path("/proc/cpuinfo")
 REPEATS = 3
 # Libraries are held to fewer instructions by these, on the same processor.
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "OPENBLAS_CORETYPE")
@@ -70,14 +71,15 @@ def machine() -> str:
 
 @functools.cache
 def processor() -> str:
-    """Its name as the system has it."""
+    """Its name as the system has it; on arm64, which has none, the numbers of who designed it and of the design."""
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        lines = CPUINFO.read_text(encoding="utf-8").splitlines()
     except OSError:
-        pass  # a system without that file
-    return platform.processor() or platform.machine()
+        lines = []  # a system without that file
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if "CPU part" in facts:
+        return f"arm64 {facts.get('CPU implementer', '')} {facts['CPU part']}"
+    return facts.get("model name") or platform.processor() or platform.machine()
 
 
 def _measure(variants: Mapping[str, Callable[[], Any]]) -> dict[str, float]:

@@ -5,6 +5,9 @@
 #pragma once
 
 #include <omp.h>
+#if defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
 
 #include <cmath>
 #include <cstddef>
@@ -90,9 +93,13 @@ inline Vector<T> load(const T* from) {
 }
 template <>
 inline Vector<bfloat16> load(const bfloat16* from) {
+#if defined(__ARM_NEON)  // GCC takes such a conversion apart, element by element
+  const auto bits = vshll_n_u16(vld1_u16(&from->bits), 16);
+#else
   VectorOf<float>::half half;
   std::memcpy(&half, from, sizeof half);
   const auto bits = __builtin_convertvector(half, VectorOf<float>::bits) << 16;
+#endif
   Vector<bfloat16> x;
   std::memcpy(&x, &bits, sizeof x);
   return x;

@@ -78,6 +78,20 @@ def test_an_installed_package_has_no_sources(fresh, monkeypatch, tmp_path):
     assert measured.machine() == expected
 
 
+@pytest.mark.parametrize(
+    "lines, name",
+    (
+        ("model name\t: AMD EPYC 9R14\ncpu MHz\t\t: 2600.0\n", "AMD EPYC 9R14"),
+        ("BogoMIPS\t: 243.75\nCPU implementer\t: 0x41\nCPU part\t: 0xd40\n", "arm64 0x41 0xd40"),
+    ),
+    ids=("x86-64", "arm64"),
+)
+def test_kinds_of_processor_are_told_apart(monkeypatch, tmp_path, lines, name):
+    monkeypatch.setattr(measured, "CPUINFO", tmp_path / "cpuinfo")
+    measured.CPUINFO.write_text(lines)
+    assert measured.processor.__wrapped__() == name
+
+
 def test_no_file_can_be_kept(fresh, monkeypatch):
     fresh.parent.write_text("a file in the folder's place")
     calls = []

@@ -1,11 +1,13 @@
 """The native kernels' libraries: which one is taken, when none is, and that every one computes the same."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 import torch
@@ -18,6 +20,8 @@ from mde_fast.kernels import bpr, cosine_losses, native, node_losses, normalize_
 from mde_fast.kernels.native_sources import source_files
 from mde_fast.kernels.topk.primitives import select
 
+ROOT = Path(__file__).parents[2]
+ARM64 = "aarch64-linux-gnu"  # how names of a cross compiler and its tools begin
 LIBRARIES = sorted(native.FOLDER.glob("_native_*.so"))
 CAPABILITIES = {"avx512": "avx512", "avx2": "avx2", "default": "default"}  # what ATEN_CPU_CAPABILITY calls them
 
@@ -152,6 +156,24 @@ def test_machine_code_of_row_sum(kind, register):
     listing = subprocess.run(["objdump", "-d", "--no-show-raw-insn", file], capture_output=True, text=True, check=True)
     fused = [line for line in listing.stdout.splitlines() if "vfmadd" in line and "ps" in line and register in line]
     assert len(fused) > 50
+
+
+@pytest.mark.skipif(shutil.which(f"{ARM64}-g++") is None, reason=f"{ARM64}-g++ is not installed")
+def test_machine_code_for_arm64(tmp_path, monkeypatch):
+    """As setup.py has it compiled there: one library, which reads and adds whole vectors of every element type."""
+    given = {}
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr("setuptools.setup", given.update)
+    run_path("setup.py")
+    (library,) = given["ext_modules"]
+    assert library.name.endswith("_native_default")
+    arguments = [*library.extra_compile_args, *(f"-D{name}={value}" for name, value in library.define_macros)]
+    binary = tmp_path / "native.o"
+    subprocess.run([f"{ARM64}-g++", "-fPIC", *arguments, "-c", *library.sources, "-o", binary], check=True, timeout=300)
+    listing = subprocess.run([f"{ARM64}-objdump", "-d", binary], capture_output=True, text=True, check=True).stdout
+    for instruction in (r"fmla\tv\d+\.4s", r"fmla\tv\d+\.2d", r"shll2?\tv\d+\.4s"):  # the last widens bfloat16
+        assert len(re.findall(rf"\t{instruction}", listing)) > 50, instruction
 
 
 @needs_native
