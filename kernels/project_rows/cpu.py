@@ -48,7 +48,12 @@ def project_rows_backward_cpu(
     grad: Tensor, features: Tensor, items: Tensor | None, weight: Tensor, precision: str, train_features: bool
 ) -> tuple[Tensor, Tensor]:
     dtype = working_dtype(features, precision)
-    if features.device.type == "cpu" and items is not None:
+    if items is None:
+        grad = grad.to(dtype)
+        with products_in(precision):
+            grad_weight = sum_over_rows(grad, features.to(dtype), precision).to(weight.dtype)
+        return gradient_of_features(grad if train_features else None, features, weight, precision), grad_weight
+    if features.device.type == "cpu":
         different, grad_rows = per_item(grad, items)
         grad_rows = grad_rows.to(dtype)
         grad_weight = grad.new_zeros(weight.shape, dtype=dtype)
@@ -56,11 +61,9 @@ def project_rows_backward_cpu(
             grad_weight.addmm_(grad_rows[start : start + len(rows)].T, rows)
         grad_features = gradient_of_rows(grad_rows, features, different, weight.to(dtype), train_features)
         return grad_features, grad_weight.to(weight.dtype)
-    few = items is not None and len(items) < len(features)
-    everywhere = grad.to(dtype) if items is None else None
-    if items is not None and (train_features or not few):
-        everywhere = gradient_of_all(grad, features, items, dtype)
-    if few:
+    few = len(items) < len(features)
+    everywhere = None if few and not train_features else gradient_of_all(grad, features, items, dtype)
+    if few or everywhere is None:
         rows, grad_rows = features.index_select(0, items), grad.to(dtype)
     else:
         rows, grad_rows = features, everywhere
