@@ -18,12 +18,10 @@ from mde_fast.nn.towers import FeatureTower
 
 ITEMS, COLUMNS, OTHER_COLUMNS, HIDDEN, DIM = 7050, 4096, 384, 256, 64
 ROWS_PER_BLOCK = 512  # whose features and results stay in a core's cache
-LIBRARY, NATIVE, OPENBLAS = "a library's product", "native", "numpy's OpenBLAS"
+LIBRARY, NATIVE = "a library's product", "native"
 PRODUCTS = (
     "forward",
-    "forward, beside OpenBLAS",
     "gradient of the weight",
-    "gradient of the weight, beside OpenBLAS",
     "gradients of both towers' weights",
     "forward and gradient of the weight",
 )
@@ -42,7 +40,7 @@ def ways() -> dict[str, dict[str, Callable[[], object]]]:
     x, w, b = drawn(ITEMS, COLUMNS, seed=0), drawn(HIDDEN, COLUMNS, seed=1), torch.zeros(HIDDEN)
     d = drawn(ITEMS, HIDDEN, seed=2)
     other, other_d = drawn(ITEMS, OTHER_COLUMNS, seed=3), drawn(ITEMS, HIDDEN, seed=4)
-    half, x_np, w_np, d_np = x.half(), x.numpy(), w.numpy(), d.numpy()
+    half = x.half()
     both_x, both_d = torch.cat([x, other], dim=1), torch.cat([d, other_d], dim=1)
     onednn = torch.ops.mkldnn._linear_pointwise
     return {
@@ -58,9 +56,6 @@ def ways() -> dict[str, dict[str, Callable[[], object]]]:
             "oneDNN": lambda: onednn(d.T.contiguous(), x.T, None, "none", [], ""),
             "stored as float16, in blocks": lambda: sum(blocks(lambda rows: d[rows].T @ half[rows].float())),
         },
-        # Its threads spin when they are done, and slow down whatever comes next: in turns with the library alone.
-        "forward, beside OpenBLAS": {LIBRARY: lambda: F.linear(x, w, b), OPENBLAS: lambda: x_np @ w_np.T},
-        "gradient of the weight, beside OpenBLAS": {LIBRARY: lambda: d.T @ x, OPENBLAS: lambda: d_np.T @ x_np},
         "gradients of both towers' weights": {
             LIBRARY: lambda: (d.T @ x, other_d.T @ other),
             "one product": lambda: both_d.T @ both_x,

@@ -1,9 +1,29 @@
 // The inner part of every dense product here: a few rows times a panel of columns, summed up in registers.
 #pragma once
 
+#include <vector>
+
 #include "native.h"
 
 namespace mde_fast {
+
+// Zeros that begin where a cache line does, so that no vector of a panel lies in two of them.
+template <class T>
+class Packed {
+ public:
+  explicit Packed(int64_t size) : room_(size + LINE / sizeof(T), T(0)) {
+    const auto address = reinterpret_cast<uintptr_t>(room_.data());
+    first_ = room_.data() + (LINE - address % LINE) % LINE / sizeof(T);
+  }
+  Packed(Packed&&) = default;
+  T* data() { return first_; }
+  const T* data() const { return first_; }
+
+ private:
+  static constexpr size_t LINE = 64;
+  std::vector<T> room_;
+  T* first_;
+};
 
 // Columns that a panel has side by side, (depth, PANEL): two vectors' width.
 template <class T>

@@ -39,7 +39,7 @@ template <class T>
 void project(int64_t threads, const T* features, const int64_t* items, const T* weight, const T* bias, T* out,
              int64_t count, int64_t length, int64_t dim) {
   const int64_t panels = (dim + PANEL<T> - 1) / PANEL<T>;
-  std::vector<T> packed(panels * PANEL<T> * length, T(0));  // piece by piece, in each (panels, piece, PANEL)
+  Packed<T> packed(panels * PANEL<T> * length);  // piece by piece, in each (panels, piece, PANEL)
   parallel_blocks(threads, length, PIECE<T>, [&](int64_t begin, int64_t end) {
     T* piece = packed.data() + begin * panels * PANEL<T>;
     for (int64_t d = 0; d < dim; ++d)
@@ -76,7 +76,7 @@ void weight_gradient(int64_t threads, const T* grad, const T* features, const in
   const int64_t block = std::clamp<int64_t>(shared, 1, PACKED_PANELS) * PANEL<T>;
   parallel_blocks(threads, length, block, [&](int64_t first, int64_t last) {
     const int64_t panels = (last - first + PANEL<T> - 1) / PANEL<T>, stride = panels * PANEL<T>;
-    std::vector<T> packed(stride * PIECE<T>, T(0)), sums(dim * stride, T(0));
+    Packed<T> packed(stride * PIECE<T>), sums(dim * stride);
     for (int64_t begin = 0; begin < count; begin += PIECE<T>) {
       const int64_t depth = std::min(PIECE<T>, count - begin);
       for (int64_t n = 0; n < depth; ++n) {

@@ -122,13 +122,14 @@ void select(int64_t threads, const T* scores, int64_t users, int64_t items, int6
 
 // Items in panels, (panels, D, PANEL). The last is filled up with zeros.
 template <class T>
-std::vector<T> packed(int64_t threads, const T* vectors, int64_t items, int64_t width) {
+Packed<T> packed(int64_t threads, const T* vectors, int64_t items, int64_t width) {
   const int64_t panels = (items + PANEL<T> - 1) / PANEL<T>;
-  std::vector<T> pack(panels * width * PANEL<T>, T(0));
+  Packed<T> pack(panels * width * PANEL<T>);
+  T* const to = pack.data();
   parallel_blocks(threads, items, 256 * PANEL<T>, [&](int64_t first, int64_t last) {
     for (int64_t item = first; item < last; ++item)
       for (int64_t d = 0; d < width; ++d)
-        pack[(item / PANEL<T> * width + d) * PANEL<T> + item % PANEL<T>] = vectors[item * width + d];
+        to[(item / PANEL<T> * width + d) * PANEL<T> + item % PANEL<T>] = vectors[item * width + d];
   });
   return pack;
 }
@@ -138,7 +139,7 @@ constexpr int64_t GROUPS_OF_ROWS = 24 / ROWS_AT_ONCE;  // that share a panel whi
 template <class T, class I>
 void rank(int64_t threads, const T* user_vectors, const T* item_vectors, const int64_t* users, const I* rowptr,
           const I* columns, int64_t count, int64_t items, int64_t width, int64_t k, T* best, int64_t* ranked) {
-  const std::vector<T> pack = packed(threads, item_vectors, items, width);
+  const Packed<T> pack = packed(threads, item_vectors, items, width);
   const int64_t panels = (items + PANEL<T> - 1) / PANEL<T>, stride = panels * PANEL<T>;
   std::vector<Room<T>> rooms(threads);
   parallel_blocks(threads, count, ROWS_AT_ONCE * GROUPS_OF_ROWS, [&](int64_t first, int64_t last) {
