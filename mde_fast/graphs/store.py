@@ -13,6 +13,7 @@ import torch
 from ..kernels import CSRGraph
 from .cache import GraphCache
 from .co_occurrence import co_occurrence_graph
+from .item_similarity import item_similarity_graph
 from .neighbours import blend_item_graphs, nearest_neighbours, stack_item_graphs
 from .user_item import user_item_graph
 
@@ -46,6 +47,14 @@ class GraphStore:
     def user_item(self) -> CSRGraph:
         """A of eq. 2, (U + I, U + I), symmetric, users first; too quickly made to be cached."""
         return self._timed("user-item graph", lambda: user_item_graph(self.train))
+
+    def interactions(self) -> CSRGraph:
+        """R, (U, I), a one for each training interaction."""
+        return CSRGraph.from_scipy(self.train, constant=1.0).to(self.device)
+
+    def item_similarity(self, alpha: float, power: float) -> CSRGraph:
+        """(I, I), symmetric: how alike items are by who has them (Turbo-CF, MM-GF)."""
+        return self._timed("item similarity graph", lambda: item_similarity_graph(self.train, alpha, power))
 
     def co_occurrence(self, k: int) -> CSRGraph:
         """A_uu of eq. 4, (U, U): each user's k users with the most items in common."""

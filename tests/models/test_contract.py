@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from contract import ModelContract
+from contract import LearnerContract, ModelContract, ReadyContract
 from tiny import random_batch
 from toy import Toy
 
@@ -24,17 +24,16 @@ MOST_CALLS = {
 def _contract(name: str) -> type[ModelContract]:
     model = find_model(name)
     small = {option: value for option, value in SMALL.items() if option in model.Options.schema()}
-    return type(
-        f"Test_{name}",
-        (ModelContract,),
-        {"model": model, "small": small, "most_calls": MOST_CALLS.get(name, float("inf"))},
-    )
+    kept = {"model": model, "small": small}
+    if not model.learns:
+        return type(f"Test_{name}", (ReadyContract,), kept)
+    return type(f"Test_{name}", (LearnerContract,), kept | {"most_calls": MOST_CALLS.get(name, float("inf"))})
 
 
 globals().update({f"Test_{name}": _contract(name) for name in model_names()})
 
 
-class TestToy(ModelContract):
+class TestToy(LearnerContract):
     model = Toy
     most_calls = 30
 

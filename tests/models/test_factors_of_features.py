@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from contract import ModelContract
+from contract import LearnerContract
 from test_contract import SMALL
 from tiny import random_batch
 
@@ -17,7 +17,7 @@ from mde_fast.nn.towers import FeatureTower
 MODALITIES = ("image", "text", "audio")
 
 
-class WithFactors(ModelContract):
+class WithFactors(LearnerContract):
     """Two columns of the image are independent, all of the text, and one of the audio, which some items lack."""
 
     rank = FeatureRank("exact")
