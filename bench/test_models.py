@@ -27,6 +27,7 @@ RIVALS: dict[str, tuple[str, dict]] = {
     "dualgnn": ("DualGNN", {}),
     "freedom": ("FREEDOM", {"dropout": 0.8}),
     "grcn": ("GRCN", {}),
+    "lattice": ("LATTICE", {}),
     "lightgcn": ("LightGCN", {"n_layers": 2}),
     "mmgcn": ("MMGCN", {}),
     "slmrec": ("SLMRec", {}),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..kernels import CSRGraph
+from ..kernels.csr import index_dtype
 
 logger = logging.getLogger("mde_fast.graphs")
 
@@ -46,9 +47,15 @@ def nearest_neighbours(features: np.ndarray, k: int) -> np.ndarray:
     return neighbours.to(torch.int32).numpy()
 
 
+@torch.no_grad()
+def nearest_rows(unit: Tensor, k: int) -> Tensor:
+    """(I, min(k, I)) int64: for rows of length 1, (I, F), what :func:`nearest_neighbours` finds, on their device."""
+    return _direct_search(unit, min(k, len(unit)))
+
+
 def _direct_search(unit: Tensor, k: int) -> Tensor:
-    found = torch.empty(unit.shape[0], k, dtype=torch.int64)
-    for rows in _row_blocks(torch.arange(unit.shape[0]), unit):
+    found = torch.empty(unit.shape[0], k, dtype=torch.int64, device=unit.device)
+    for rows in _row_blocks(torch.arange(unit.shape[0], device=unit.device), unit):
         found[rows] = _rank(unit[rows] @ unit.T, rows, k)
     return found
 
@@ -59,7 +66,7 @@ def _row_blocks(rows: Tensor, unit: Tensor) -> tuple[Tensor, ...]:
 
 def _rank(cosines: Tensor, rows: Tensor, k: int) -> Tensor:
     """Columns of the k largest cosines of each row, the row's own item first, ties by ascending column."""
-    cosines[torch.arange(len(rows)), rows] = torch.inf
+    cosines[torch.arange(len(rows), device=rows.device), rows] = torch.inf
     values, columns = torch.topk(cosines, min(k + 1, cosines.shape[1]), dim=1)
     tied = torch.nonzero((values[:, 1:] == values[:, :-1]).any(1)).flatten()
     if len(tied):
@@ -129,6 +136,38 @@ def stack_item_graphs(neighbours: list[np.ndarray]) -> CSRGraph:
     size = num_items * num_modalities
     ones = np.ones(columns.size, dtype=np.float32)
     return CSRGraph.from_scipy(scipy.sparse.csr_matrix((ones, columns.ravel(), rowptr), (size, size)), constant=1 / k)
+
+
+def stack_cosine_graphs(features: list[np.ndarray], neighbours: list[np.ndarray]) -> CSRGraph:
+    """The same with the cosines c_ij of an item and its neighbours as values, divided by the roots of both items' sums.
+
+    Values are c_ij / sqrt(d_i d_j) where d_i is the sum of row i (LATTICE, MGCN, SMORE); an item whose sum is not above
+    0 gets and gives nothing.
+
+    Args:
+        features: (I, F_m) of each modality.
+        neighbours: (I, k_m) of each, from :func:`nearest_neighbours`.
+    """
+    num_modalities, num_items = len(neighbours), len(neighbours[0])
+    columns, values = [], []
+    for modality, (matrix, near) in enumerate(zip(features, neighbours, strict=True)):
+        unit = torch.nn.functional.normalize(torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float32)), dim=1)
+        places = torch.from_numpy(near.astype(np.int64))
+        cosines = torch.stack([(unit * unit[column]).sum(1) for column in places.T], dim=1).double()
+        sums = cosines.sum(1)
+        scale = torch.where(sums > 0, sums, torch.inf).rsqrt()
+        columns.append(places * num_modalities + modality)
+        values.append((scale[:, None] * cosines * scale[places]).float())
+    size = num_items * num_modalities
+    widths = torch.tensor([part.shape[1] for part in columns]).repeat(num_items)
+    rowptr = torch.cat([torch.zeros(1, dtype=torch.int64), widths.cumsum(0)])
+    index = index_dtype(int(rowptr[-1]), (size, size))
+    return CSRGraph(
+        rowptr.to(index),
+        torch.cat(columns, dim=1).flatten().to(index),
+        (size, size),
+        torch.cat(values, dim=1).flatten(),
+    )
 
 
 def blend_item_graphs(neighbours: list[np.ndarray], weights: tuple[float, ...]) -> CSRGraph:

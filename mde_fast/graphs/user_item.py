@@ -1,7 +1,8 @@
-"""The bipartite graph of equation 2."""
+"""The bipartite graph of equation 2, and the random walk on it."""
 
 from __future__ import annotations
 
+import numpy as np
 import scipy.sparse
 
 from ..kernels import CSRGraph
@@ -15,3 +16,18 @@ def user_item_graph(train: scipy.sparse.csr_matrix) -> CSRGraph:
     """
     adjacency = scipy.sparse.bmat([[None, train], [train.T, None]], format="csr")
     return CSRGraph.from_scipy(adjacency, constant=1.0, symmetric=True)
+
+
+def random_walk_graph(train: scipy.sparse.csr_matrix) -> CSRGraph:
+    """D^-1 (A + 1), D the sums of its rows: a node hears from itself as from each of its neighbours (LATTICE).
+
+    Args:
+        train: R, (U, I), a one for each training interaction.
+
+    Returns:
+        (U + I, U + I), users first; its values are not symmetric.
+    """
+    adjacency = scipy.sparse.bmat([[None, train], [train.T, None]], format="csr")
+    adjacency = (adjacency + scipy.sparse.identity(adjacency.shape[0], format="csr")).tocsr()
+    adjacency.data = np.repeat(1 / np.diff(adjacency.indptr), np.diff(adjacency.indptr)).astype(np.float32)
+    return CSRGraph.from_scipy(adjacency)

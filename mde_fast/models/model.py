@@ -113,12 +113,17 @@ class Model(nn.Module, Generic[O], ABC):
     def begin_epoch(self, generator: torch.Generator) -> bool:
         """Get ready for an epoch, with draws from ``generator`` (on the model's device) where it needs any.
 
-        When a run goes on in the middle of an epoch this is called again with the generator as it was.
-
         Returns:
             Whether a captured step has to be recorded anew, as tensors that it reads were replaced.
         """
         return False
+
+    def resume_epoch(self, generator: torch.Generator) -> bool:
+        """Get ready again in the middle of an epoch: the generator is as it was at its beginning, parameters are not.
+
+        What an epoch makes of parameters has to be in a buffer, then; what it draws comes from the generator again.
+        """
+        return self.begin_epoch(generator)
 
 
 class HasPreferences(ABC):

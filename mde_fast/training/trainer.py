@@ -134,7 +134,8 @@ class Trainer:
         """Train what is left of the current epoch; seconds it took."""
         started = time.perf_counter()
         epoch_start = self.generator.get_state()
-        if self.model.begin_epoch(self.generator):
+        get_ready = self.model.resume_epoch if self.progress.step else self.model.begin_epoch
+        if get_ready(self.generator):
             self.step.record_anew()
         order = torch.randperm(len(self.users), generator=self.generator, device=self.device)
         users = self.users[order]
