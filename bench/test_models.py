@@ -29,6 +29,7 @@ RIVALS: dict[str, tuple[str, dict]] = {
     "grcn": ("GRCN", {}),
     "lattice": ("LATTICE", {}),
     "lightgcn": ("LightGCN", {"n_layers": 2}),
+    "mgcn": ("MGCN", {}),
     "mmgcn": ("MMGCN", {}),
     "slmrec": ("SLMRec", {}),
     "vbpr": ("VBPR", {}),

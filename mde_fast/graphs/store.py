@@ -15,7 +15,7 @@ from .cache import GraphCache
 from .co_occurrence import co_occurrence_graph
 from .item_similarity import item_similarity_graph
 from .neighbours import blend_item_graphs, nearest_neighbours, stack_cosine_graphs, stack_item_graphs
-from .user_item import random_walk_graph, user_item_graph
+from .user_item import normalised_interactions, random_walk_graph, user_item_graph
 
 logger = logging.getLogger("mde_fast")
 
@@ -55,6 +55,10 @@ class GraphStore:
     def interactions(self) -> CSRGraph:
         """R, (U, I), a one for each training interaction."""
         return CSRGraph.from_scipy(self.train, constant=1.0).to(self.device)
+
+    def normalised_interactions(self) -> CSRGraph:
+        """D_U^-1/2 R D_I^-1/2, (U, I) (MGCN, SMORE)."""
+        return normalised_interactions(self.train).to(self.device)
 
     def item_similarity(self, alpha: float, power: float) -> CSRGraph:
         """(I, I), symmetric: how alike items are by who has them (Turbo-CF, MM-GF)."""

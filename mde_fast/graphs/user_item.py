@@ -1,4 +1,4 @@
-"""The bipartite graph of equation 2, and the random walk on it."""
+"""The bipartite graph of equation 2, and what else it is normalised to."""
 
 from __future__ import annotations
 
@@ -31,3 +31,9 @@ def random_walk_graph(train: scipy.sparse.csr_matrix) -> CSRGraph:
     adjacency = (adjacency + scipy.sparse.identity(adjacency.shape[0], format="csr")).tocsr()
     adjacency.data = np.repeat(1 / np.diff(adjacency.indptr), np.diff(adjacency.indptr)).astype(np.float32)
     return CSRGraph.from_scipy(adjacency)
+
+
+def normalised_interactions(train: scipy.sparse.csr_matrix) -> CSRGraph:
+    """D_U^-1/2 R D_I^-1/2, (U, I): what users hear from items in eq. 2 (MGCN, SMORE)."""
+    of_users, of_items = (np.maximum(train.getnnz(axis), 1) ** -0.5 for axis in (1, 0))
+    return CSRGraph.from_scipy((scipy.sparse.diags(of_users) @ train @ scipy.sparse.diags(of_items)).astype(np.float32))
