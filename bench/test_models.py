@@ -32,6 +32,7 @@ RIVALS: dict[str, tuple[str, dict]] = {
     "mgcn": ("MGCN", {}),
     "mmgcn": ("MMGCN", {}),
     "slmrec": ("SLMRec", {}),
+    "smore": ("SMORE", {}),
     "vbpr": ("VBPR", {}),
 }
 STEADY = 3  # steps before anything is measured: memory has been asked for, graphs are prepared

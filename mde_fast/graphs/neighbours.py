@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ..kernels import CSRGraph
-from ..kernels.csr import index_dtype
 
 logger = logging.getLogger("mde_fast.graphs")
 
@@ -138,7 +137,7 @@ def stack_item_graphs(neighbours: list[np.ndarray]) -> CSRGraph:
     return CSRGraph.from_scipy(scipy.sparse.csr_matrix((ones, columns.ravel(), rowptr), (size, size)), constant=1 / k)
 
 
-def stack_cosine_graphs(features: list[np.ndarray], neighbours: list[np.ndarray]) -> CSRGraph:
+def stack_cosine_graphs(features: list[np.ndarray], neighbours: list[np.ndarray], *, strongest: bool) -> CSRGraph:
     """The same with the cosines c_ij of an item and its neighbours as values, divided by the roots of both items' sums.
 
     Values are c_ij / sqrt(d_i d_j) where d_i is the sum of row i (LATTICE, MGCN, SMORE); an item whose sum is not above
@@ -147,27 +146,31 @@ def stack_cosine_graphs(features: list[np.ndarray], neighbours: list[np.ndarray]
     Args:
         features: (I, F_m) of each modality.
         neighbours: (I, k_m) of each, from :func:`nearest_neighbours`.
+        strongest: add a graph, as if of a modality more, that has the edges of all of them, an edge's largest value.
     """
-    num_modalities, num_items = len(neighbours), len(neighbours[0])
-    columns, values = [], []
-    for modality, (matrix, near) in enumerate(zip(features, neighbours, strict=True)):
-        unit = torch.nn.functional.normalize(torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float32)), dim=1)
-        places = torch.from_numpy(near.astype(np.int64))
-        cosines = torch.stack([(unit * unit[column]).sum(1) for column in places.T], dim=1).double()
-        sums = cosines.sum(1)
-        scale = torch.where(sums > 0, sums, torch.inf).rsqrt()
-        columns.append(places * num_modalities + modality)
-        values.append((scale[:, None] * cosines * scale[places]).float())
-    size = num_items * num_modalities
-    widths = torch.tensor([part.shape[1] for part in columns]).repeat(num_items)
-    rowptr = torch.cat([torch.zeros(1, dtype=torch.int64), widths.cumsum(0)])
-    index = index_dtype(int(rowptr[-1]), (size, size))
-    return CSRGraph(
-        rowptr.to(index),
-        torch.cat(columns, dim=1).flatten().to(index),
-        (size, size),
-        torch.cat(values, dim=1).flatten(),
-    )
+    num_items = len(neighbours[0])
+    graphs = [_cosine_edges(matrix, near) for matrix, near in zip(features, neighbours, strict=True)]
+    if strongest:
+        rows, columns, values = (torch.cat(parts) for parts in zip(*graphs))
+        places, edge = torch.unique(rows * num_items + columns, return_inverse=True)
+        largest = torch.full(places.shape, -torch.inf).scatter_reduce(0, edge, values, "amax")
+        graphs.append((places // num_items, places % num_items, largest))
+    count = len(graphs)
+    rows = torch.cat([part * count + number for number, (part, _, _) in enumerate(graphs)])
+    columns = torch.cat([part * count + number for number, (_, part, _) in enumerate(graphs)])
+    values = torch.cat([part for _, _, part in graphs])
+    return CSRGraph.from_edges(rows, columns, (num_items * count, num_items * count), values)
+
+
+def _cosine_edges(features: np.ndarray, neighbours: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows, columns and values (I * k,) of one modality's graph."""
+    unit = torch.nn.functional.normalize(torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32)), dim=1)
+    places = torch.from_numpy(neighbours.astype(np.int64))
+    cosines = torch.stack([(unit * unit[column]).sum(1) for column in places.T], dim=1).double()
+    sums = cosines.sum(1)
+    scale = torch.where(sums > 0, sums, torch.inf).rsqrt()
+    values = (scale[:, None] * cosines * scale[places]).float()
+    return torch.arange(len(places)).repeat_interleave(places.shape[1]), places.flatten(), values.flatten()
 
 
 def blend_item_graphs(neighbours: list[np.ndarray], weights: tuple[float, ...]) -> CSRGraph:

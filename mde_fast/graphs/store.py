@@ -77,14 +77,16 @@ class GraphStore:
         """A_ii of eq. 4 for every modality apart, (I * M, I * M), row ``i * M + m`` being modality m of item i."""
         return self._timed("item-item graphs", lambda: stack_item_graphs(self._all_neighbours(k)))
 
-    def cosine_item_graphs(self, ks: tuple[int, ...]) -> CSRGraph:
+    def cosine_item_graphs(self, ks: tuple[int, ...], *, strongest: bool = False) -> CSRGraph:
         """For every modality apart, (I * M, I * M) as above: cosines over the roots of sums (LATTICE, MGCN, SMORE).
 
         Args:
             ks: neighbours in each modality.
+            strongest: as if of a modality more, a graph of all edges, each with its largest value.
         """
         neighbours = [self.neighbours(modality, k) for modality, k in zip(self._features, ks, strict=True)]
-        return self._timed("item-item graphs", lambda: stack_cosine_graphs(list(self._features.values()), neighbours))
+        features = list(self._features.values())
+        return self._timed("item-item graphs", lambda: stack_cosine_graphs(features, neighbours, strongest=strongest))
 
     def blended_item_graph(self, k: int, weights: tuple[float, ...]) -> CSRGraph:
         """One item-item graph (I, I) for all modalities: theirs, weighted (DRAGON, FREEDOM)."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..kernels import bpr, normalize_rows, propagate, spmm
-from ..nn.contrast import InfoNCE
+from ..kernels import propagate
+from ..nn.content_views import content_views, view_losses
 from ..nn.linear import linear
 from ..nn.tables import node_table
 from ..nn.towers import feature_towers
@@ -81,13 +81,9 @@ class MGCN(Model[MGCNOptions]):
         """What graphs give: behaviour (N, d) and content (N, M, d)."""
         ids = self.table[self.num_users :]
         purified = [ids * torch.sigmoid(gate(tower())) for gate, tower in zip(self.purifiers, self.towers)]
-        items = torch.stack(purified, dim=1).flatten(0, 1)  # (I * M, d)
-        for _ in range(self.options.n_layers):
-            items = spmm(self.item_item, items)
-        items = items.view(self.num_items, -1)  # (I, M * d)
-        content = torch.cat([spmm(self.from_items, items), items])
+        content = content_views(torch.stack(purified, dim=1), self.item_item, self.from_items, self.options.n_layers)
         behaviour = propagate(self.user_item, self.table, layers=self.options.n_ui_layers, combine="mean")
-        return behaviour, content.unflatten(1, (len(purified), -1))
+        return behaviour, content
 
     def side(self, behaviour: Tensor, content: Tensor) -> Tensor:
         """(n, d) what is added to the behaviour (n, d) of some nodes, from their content (n, M, d).
@@ -102,20 +98,9 @@ class MGCN(Model[MGCNOptions]):
 
     def loss_parts(self, batch: Batch) -> Tensor:
         """BPR, the contrast of both sides' content with behaviour, and half the squared norms of a triple."""
-        options, views = self.options, self.views()
         nodes = torch.cat([batch.users, batch.positives + self.num_users, batch.negatives + self.num_users])
-        behaviour, content = (F.embedding(nodes, view.flatten(1)).view(-1, *view.shape[1:]) for view in views)
-        side = self.side(behaviour, content)
-        rows, count = behaviour + side, len(batch.users)
-        triple = torch.arange(len(nodes), device=nodes.device).tensor_split(3)
-        losses = bpr(rows[:, None], rows[:, None], *triple)
-        queries, keys = (normalize_rows(part[: 2 * count]) for part in (side, behaviour))
-        contrast = [
-            InfoNCE.apply(*pair, options.temperature) for pair in zip(queries.tensor_split(2), keys.tensor_split(2))
-        ]
-        regulariser = rows.square().sum() / (2 * max(count, 1))
-        parts = losses[0], options.cl_loss * torch.stack(contrast).sum(), options.reg_weight * regulariser
-        return torch.stack(parts)
+        behaviour, content = (F.embedding(nodes, view.flatten(1)).view(-1, *view.shape[1:]) for view in self.views())
+        return view_losses(behaviour, self.side(behaviour, content), self.options)
 
     @torch.no_grad()
     def embeddings(self) -> tuple[Tensor, Tensor]:

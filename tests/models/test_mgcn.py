@@ -65,11 +65,11 @@ class Twin:
         u, i, j = ((behaviour + side)[rows] for rows in nodes)
         squares = (u.square() + i.square() + j.square()).sum() / len(u) / 2
         ranking = -F.logsigmoid((u * i).sum(1) - (u * j).sum(1)).mean()
-        contrast = sum(_info_nce(side[rows], behaviour[rows], options.temperature) for rows in nodes[:2])
+        contrast = sum(info_nce(side[rows], behaviour[rows], options.temperature) for rows in nodes[:2])
         return torch.stack([ranking, options.cl_loss * contrast, options.reg_weight * squares])
 
 
-def _info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
+def info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
     queries, keys = (rows / rows.square().sum(1, keepdim=True).sqrt() for rows in (queries, keys))
     exponents = (queries @ keys.T / temperature).exp()
     return -(exponents.diagonal() / exponents.sum(1)).log().mean()
