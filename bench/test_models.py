@@ -28,6 +28,7 @@ RIVALS: dict[str, tuple[str, dict]] = {
     "freedom": ("FREEDOM", {"dropout": 0.8}),
     "grcn": ("GRCN", {}),
     "lattice": ("LATTICE", {}),
+    "lgmrec": ("LGMRec", {}),
     "lightgcn": ("LightGCN", {"n_layers": 2}),
     "mgcn": ("MGCN", {}),
     "mmgcn": ("MMGCN", {}),
