@@ -44,7 +44,7 @@ def _contract(name: str, modalities: tuple[str, ...] = MODALITIES[:2], **options
 # Towers of two layers over all items, of one over them, over a batch with modalities side by side, over all nodes.
 globals().update({f"Test_{name}": _contract(name) for name in ("mde", "grcn", "vbpr", "slmrec")})
 
-MODELS = [name for name in model_names() if find_model(name).min_modalities]
+MODELS = [name for name in model_names() if find_model(name).min_modalities and find_model(name).learns]
 
 
 @pytest.mark.parametrize("modalities", (MODALITIES[:2], MODALITIES))
