@@ -16,7 +16,7 @@ from bench.report import MODEL_ROWS
 from bench.timing import interleave
 from bench.worker import Worker
 from mde_fast.data import load_dataset
-from mde_fast.models import model_names
+from mde_fast.models import find_model, model_names
 
 DATASET = "baby"
 # Ours -> MMRec's class, and of its grids the values that are our defaults and change the work.
@@ -27,9 +27,13 @@ RIVALS: dict[str, tuple[str, dict]] = {
     "dualgnn": ("DualGNN", {}),
     "freedom": ("FREEDOM", {"dropout": 0.8}),
     "grcn": ("GRCN", {}),
+    "lattice": ("LATTICE", {}),
+    "lgmrec": ("LGMRec", {}),
     "lightgcn": ("LightGCN", {"n_layers": 2}),
+    "mgcn": ("MGCN", {}),
     "mmgcn": ("MMGCN", {}),
     "slmrec": ("SLMRec", {}),
+    "smore": ("SMORE", {}),
     "vbpr": ("VBPR", {}),
 }
 STEADY = 3  # steps before anything is measured: memory has been asked for, graphs are prepared
@@ -51,7 +55,7 @@ def mmrec_data(request, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", [name for name in model_names() if find_model(name).learns])
 def test_model_of_the_listing(benchmark, request, mmrec_data, device, seconds, name):
     option, threads = request.config.getoption, torch.get_num_threads()
     settings = {"model": name, "dataset": DATASET, "data_dir": option("--data-dir")}

@@ -79,7 +79,7 @@ def importable(source: Path) -> Iterator[None]:
     }
     _stand_in("torch_geometric.utils", functions)
     _stand_in("torch_geometric.nn.inits", {"uniform": lambda size, tensor: tensor.data.uniform_(-1, 1)})
-    _stand_in("torch_scatter", {"scatter": None, "scatter_add": None})
+    _stand_in("torch_scatter", {"scatter": None, "scatter_add": _scatter_add})
     for name in ("lmdb", "PIL", "torchvision", "torchvision.transforms", "sklearn"):
         _stand_in(name, {})
     _stand_in("PIL.Image", {})
@@ -171,6 +171,11 @@ def _add_self_loops(edge_index: Tensor, num_nodes: int) -> tuple[Tensor, None]:
 def _dropout_adj(edge_index: Tensor, p: float) -> tuple[Tensor, None]:
     assert p == 0, "edges are dropped by chance: patch this to drop the same on both sides"
     return edge_index, None
+
+
+def _scatter_add(values: Tensor, index: Tensor, dim: int, dim_size: int) -> Tensor:
+    assert dim == 0
+    return values.new_zeros(dim_size).index_add(0, index, values)
 
 
 def _degree(index: Tensor, num_nodes: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -46,9 +46,15 @@ def nearest_neighbours(features: np.ndarray, k: int) -> np.ndarray:
     return neighbours.to(torch.int32).numpy()
 
 
+@torch.no_grad()
+def nearest_rows(unit: Tensor, k: int) -> Tensor:
+    """(I, min(k, I)) int64: for rows of length 1, (I, F), what :func:`nearest_neighbours` finds, on their device."""
+    return _direct_search(unit, min(k, len(unit)))
+
+
 def _direct_search(unit: Tensor, k: int) -> Tensor:
-    found = torch.empty(unit.shape[0], k, dtype=torch.int64)
-    for rows in _row_blocks(torch.arange(unit.shape[0]), unit):
+    found = torch.empty(unit.shape[0], k, dtype=torch.int64, device=unit.device)
+    for rows in _row_blocks(torch.arange(unit.shape[0], device=unit.device), unit):
         found[rows] = _rank(unit[rows] @ unit.T, rows, k)
     return found
 
@@ -59,7 +65,7 @@ def _row_blocks(rows: Tensor, unit: Tensor) -> tuple[Tensor, ...]:
 
 def _rank(cosines: Tensor, rows: Tensor, k: int) -> Tensor:
     """Columns of the k largest cosines of each row, the row's own item first, ties by ascending column."""
-    cosines[torch.arange(len(rows)), rows] = torch.inf
+    cosines[torch.arange(len(rows), device=rows.device), rows] = torch.inf
     values, columns = torch.topk(cosines, min(k + 1, cosines.shape[1]), dim=1)
     tied = torch.nonzero((values[:, 1:] == values[:, :-1]).any(1)).flatten()
     if len(tied):
@@ -129,6 +135,42 @@ def stack_item_graphs(neighbours: list[np.ndarray]) -> CSRGraph:
     size = num_items * num_modalities
     ones = np.ones(columns.size, dtype=np.float32)
     return CSRGraph.from_scipy(scipy.sparse.csr_matrix((ones, columns.ravel(), rowptr), (size, size)), constant=1 / k)
+
+
+def stack_cosine_graphs(features: list[np.ndarray], neighbours: list[np.ndarray], *, strongest: bool) -> CSRGraph:
+    """The same with the cosines c_ij of an item and its neighbours as values, divided by the roots of both items' sums.
+
+    Values are c_ij / sqrt(d_i d_j) where d_i is the sum of row i (LATTICE, MGCN, SMORE); an item whose sum is not above
+    0 gets and gives nothing.
+
+    Args:
+        features: (I, F_m) of each modality.
+        neighbours: (I, k_m) of each, from :func:`nearest_neighbours`.
+        strongest: add a graph, as if of a modality more, that has the edges of all of them, an edge's largest value.
+    """
+    num_items = len(neighbours[0])
+    graphs = [_cosine_edges(matrix, near) for matrix, near in zip(features, neighbours, strict=True)]
+    if strongest:
+        rows, columns, values = (torch.cat(parts) for parts in zip(*graphs))
+        places, edge = torch.unique(rows * num_items + columns, return_inverse=True)
+        largest = torch.full(places.shape, -torch.inf).scatter_reduce(0, edge, values, "amax")
+        graphs.append((places // num_items, places % num_items, largest))
+    count = len(graphs)
+    rows = torch.cat([part * count + number for number, (part, _, _) in enumerate(graphs)])
+    columns = torch.cat([part * count + number for number, (_, part, _) in enumerate(graphs)])
+    values = torch.cat([part for _, _, part in graphs])
+    return CSRGraph.from_edges(rows, columns, (num_items * count, num_items * count), values)
+
+
+def _cosine_edges(features: np.ndarray, neighbours: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows, columns and values (I * k,) of one modality's graph."""
+    unit = torch.nn.functional.normalize(torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32)), dim=1)
+    places = torch.from_numpy(neighbours.astype(np.int64))
+    cosines = torch.stack([(unit * unit[column]).sum(1) for column in places.T], dim=1).double()
+    sums = cosines.sum(1)
+    scale = torch.where(sums > 0, sums, torch.inf).rsqrt()
+    values = (scale[:, None] * cosines * scale[places]).float()
+    return torch.arange(len(places)).repeat_interleave(places.shape[1]), places.flatten(), values.flatten()
 
 
 def blend_item_graphs(neighbours: list[np.ndarray], weights: tuple[float, ...]) -> CSRGraph:

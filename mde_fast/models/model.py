@@ -6,6 +6,7 @@ and the folder's listing is the registry (:mod:`mde_fast.models`).
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -72,13 +73,21 @@ class Model(nn.Module, Generic[O], ABC):
         title: name, paper and year, for people.
         Options: the class of its options.
         min_modalities: how many modalities it needs; 0 means that it does not look at item content.
-        part_names: names of what :meth:`loss_parts` returns, in its order.
+        learns: whether there is anything to train. What learns nothing is ready when it is built: it has no parameters
+            and no loss, a run of it is one evaluation, and chance, seed and learning rate have no say in it.
+        part_names: names of what :meth:`loss_parts` returns, in its order; none where nothing is learned.
     """
 
     title: ClassVar[str]
     Options: ClassVar[type[Options]]
     min_modalities: ClassVar[int] = 0
-    part_names: tuple[str, ...]
+    learns: ClassVar[bool] = True
+    part_names: tuple[str, ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are, or what else it keeps."""
+        return next(itertools.chain(self.parameters(), self.buffers())).device
 
     @classmethod
     @abstractmethod
@@ -94,7 +103,7 @@ class Model(nn.Module, Generic[O], ABC):
         """The addends of the loss of a batch, coefficients included, (parts,); the loss is their sum.
 
         Nothing here may wait for the device, and all chance comes from ``batch.bits``: the step is replayed as a CUDA
-        graph, and repeated bit for bit when a run goes on.
+        graph, and repeated bit for bit when a run goes on. Of a model that learns nothing there are none, (0,).
         """
 
     @abstractmethod
@@ -104,12 +113,17 @@ class Model(nn.Module, Generic[O], ABC):
     def begin_epoch(self, generator: torch.Generator) -> bool:
         """Get ready for an epoch, with draws from ``generator`` (on the model's device) where it needs any.
 
-        When a run goes on in the middle of an epoch this is called again with the generator as it was.
-
         Returns:
             Whether a captured step has to be recorded anew, as tensors that it reads were replaced.
         """
         return False
+
+    def resume_epoch(self, generator: torch.Generator) -> bool:
+        """Get ready again in the middle of an epoch: the generator is as it was at its beginning, parameters are not.
+
+        What an epoch makes of parameters has to be in a buffer, then; what it draws comes from the generator again.
+        """
+        return self.begin_epoch(generator)
 
 
 class HasPreferences(ABC):

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ..kernels import CSRGraph, normalize_rows, spmm
+from ..nn.contrast import InfoNCE
 from ..nn.factors import on_rows
 from ..nn.linear import linear
 from ..nn.towers import FeatureTower
@@ -18,7 +18,6 @@ from ..options import Options, at_least, option, positive
 from .model import Batch, Inputs, Model
 
 ROWS_PER_BLOCK = 4096  # of all nodes, when everyone is embedded
-QUERIES_PER_BLOCK = 256  # whose logits, in a batch of 2048, stay in a core's second-level cache
 
 
 @dataclass(frozen=True)
@@ -218,35 +217,3 @@ def _sums_of_layers(there: CSRGraph, back: CSRGraph, x: Tensor, layers: int) -> 
         else:
             even = spmm(back, odd, residual=x)
     return even, odd
-
-
-class InfoNCE(torch.autograd.Function):
-    """Cross entropy of finding one's own row of ``keys`` (B, D) among all by <query, key> / tau, mean over ``queries``.
-
-    One direction, and copies of a row's own node stay among the alternatives: ``kernels.infonce`` has both directions
-    and leaves copies out. The gradients are made beside the loss, while a block's softmax is at hand: the B x B numbers
-    are not kept.
-    """
-
-    @staticmethod
-    def forward(ctx, queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
-        losses, grad_queries, grad_keys = [], [], torch.zeros_like(keys)
-        size = QUERIES_PER_BLOCK if queries.device.type == "cpu" else max(len(queries), 1)
-        for start, block in zip(range(0, len(queries), size), queries.split(size)):
-            logits = block @ (keys.T / temperature)  # (block, B)
-            softmax = torch.softmax(logits, dim=1)
-            # The largest softmax is exp(largest logit - logsumexp), and never as small as to vanish.
-            logsumexp = logits.amax(1) - softmax.amax(1).log()
-            losses.append(logsumexp - logits.diagonal(start))
-            softmax.diagonal(start).sub_(1)  # the gradient of the logits
-            grad_queries.append(softmax @ keys)
-            grad_keys += softmax.T @ block
-        ctx.save_for_backward(torch.cat(grad_queries), grad_keys)
-        ctx.scale = 1 / (len(queries) * temperature)
-        return torch.cat(losses).mean()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor):
-        grad_queries, grad_keys = ctx.saved_tensors
-        return grad_queries * (grad * ctx.scale), grad_keys * (grad * ctx.scale), None

@@ -41,6 +41,7 @@ class FeatureTower(nn.Module):
         precision: str,
         generator: torch.Generator,
         trained: bool = False,
+        bias: bool = True,
     ):
         """
         Args:
@@ -51,6 +52,7 @@ class FeatureTower(nn.Module):
             precision: one of FEATURE_DTYPES.
             generator: of the initial parameters.
             trained: the features, no factors, are parameters themselves, and learn.
+            bias: that the first layer has one.
         """
         super().__init__()
         self.precision = precision
@@ -62,6 +64,9 @@ class FeatureTower(nn.Module):
         else:
             self.register_buffer("features", left.to(FEATURE_DTYPES[precision]), persistent=False)
         self.first = linear(features.shape[1], dim if hidden is None else hidden, generator)
+        if not bias:
+            del self.first.bias
+            self.first.register_buffer("bias", torch.zeros(self.first.out_features), persistent=False)
         self.second = None if hidden is None else linear(hidden, dim, generator)
         for layer in (self.first, self.second):
             if layer is not None and initial == "xavier":

@@ -67,7 +67,8 @@ def start_run(
             logger.info("%s", note)
         config = _for_its_size(config, large, len(dataset.train))
         model = make_model(config, dataset, device)
-        require_negatives(dataset)
+        if model.learns:
+            require_negatives(dataset)
         run = RunFolder.create(output)  # only now: bad input leaves nothing behind
         with exclusive(run.path, "name another --output"):
             log.write_to(run)

@@ -27,8 +27,8 @@ Space = dict[str, Distribution]
 
 def searchable(model: str) -> dict[str, Option]:
     """Name -> option of all that may be searched."""
-    options = schema(model)
-    return {**find_model(model).Options.schema(), **{name: options[name] for name in OF_TRAINING}}
+    kind, options = find_model(model), schema(model)
+    return {**kind.Options.schema(), **{name: options[name] for name in OF_TRAINING if kind.learns}}
 
 
 def default_space(model: str, given: Container[str] = (), grids: Mapping[str, tuple] | None = None) -> Space:

@@ -19,7 +19,7 @@ class TrainingStep:
     The epoch's interactions and its losses live in buffers that never move, so that a captured step finds them again.
 
     Attributes:
-        steps: in an epoch, the last one on a short batch.
+        steps: in an epoch, the last one on a short batch; none of a model that learns nothing.
         parts: (steps, parts) losses of the current epoch, on the device; nothing waits for them.
     """
 
@@ -31,9 +31,9 @@ class TrainingStep:
         num_interactions: int,
         batch_size: int,
     ):
-        device = next(model.parameters()).device
+        device = model.device
         self.model, self.optimizer, self.negatives, self.batch_size = model, optimizer, negatives, batch_size
-        self.steps = math.ceil(num_interactions / batch_size)
+        self.steps = math.ceil(num_interactions / batch_size) if model.learns else 0
         self.draws = torch.zeros(3, num_interactions, dtype=torch.int64, device=device)  # users, positives, bits
         self.parts = torch.zeros(self.steps, len(model.part_names), device=device)
 

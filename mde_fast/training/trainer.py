@@ -70,11 +70,16 @@ class Trainer:
         """
         self.model, self.checkpoints, self.kept, self.keep_best = model, checkpoints, kept, keep_best
         self.training, self.evaluation = training, evaluation
-        self.device = next(model.parameters()).device
+        self.device = model.device
         # The reference looks at values on the CPU, which a graph cannot hold.
-        captured = self.device.type == "cuda" and training.cuda_graph and not use_reference(self.device)
+        captured = (
+            model.learns and self.device.type == "cuda" and training.cuda_graph and not use_reference(self.device)
+        )
         self.optimizer = torch.optim.Adam(
-            model.parameters(), lr=training.learning_rate, fused=True, capturable=captured
+            [{"params": list(model.parameters())}],  # a group may be empty, where nothing is learned
+            lr=training.learning_rate,
+            fused=True,
+            capturable=captured,
         )
         self.evaluator = Evaluator(dataset, evaluation.cutoffs, self.device)
         self.generator = torch.Generator(self.device).manual_seed(training.seed)
@@ -129,7 +134,8 @@ class Trainer:
         """Train what is left of the current epoch; seconds it took."""
         started = time.perf_counter()
         epoch_start = self.generator.get_state()
-        if self.model.begin_epoch(self.generator):
+        get_ready = self.model.resume_epoch if self.progress.step else self.model.begin_epoch
+        if get_ready(self.generator):
             self.step.record_anew()
         order = torch.randperm(len(self.users), generator=self.generator, device=self.device)
         users = self.users[order]

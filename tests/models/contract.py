@@ -22,6 +22,8 @@ from mde_fast.kernels.dispatch import Primitive
 from mde_fast.models import Batch, Inputs, Model
 from mde_fast.nn.feature_rank import FeatureRank
 from mde_fast.ranking.options import EvaluationOptions
+from mde_fast.runs.config import make_config
+from mde_fast.search.space import searchable
 from mde_fast.training.options import TrainingOptions
 from mde_fast.training.trainer import Trainer
 
@@ -34,13 +36,12 @@ class Stopped(Exception):
 
 
 class ModelContract:
-    """Subclasses say which model, and with which options it is small."""
+    """What every model promises. Subclasses say which model, and with which options it is small."""
 
     model: type[Model]
     small: dict = {}
     modalities: tuple[str, ...] = ("image", "text")
     rank = FeatureRank()
-    most_calls: float = float("inf")  # of kernels, in the forward and backward pass of a step
 
     # -----------------------------------------------------------------------------------------------------------------
     # What the promises are tried on.
@@ -82,6 +83,13 @@ class ModelContract:
         trainer.fit()
         return trainer
 
+    def gone_on(self, folder: Path, **options) -> Trainer:
+        """A training taken up again from what lies in its folder."""
+        trainer = self.trainer(folder, **options)
+        trainer.restore()
+        trainer.fit()
+        return trainer
+
     # -----------------------------------------------------------------------------------------------------------------
     # Form
 
@@ -103,6 +111,40 @@ class ModelContract:
         assert users.shape[0] == dataset.num_users and items.shape[0] == dataset.num_items
         assert users.shape[1] == items.shape[1] and users.dtype == items.dtype == torch.float32
         assert not (users.requires_grad or items.requires_grad)
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Chance
+
+    def test_no_global_generator_is_touched(self, tmp_path):
+        before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+        self.trained(tmp_path).model.embeddings()
+        assert torch.equal(torch.get_rng_state(), before[0])
+        assert (np.random.get_state()[1] == before[1]).all() and random.getstate() == before[2]
+
+    def test_ranking_has_no_chance(self, tmp_path):
+        """In training mode or not, before an epoch or after it."""
+        model = self.trained(tmp_path).model
+        first = model.train().embeddings()
+        model.begin_epoch(torch.Generator().manual_seed(9))
+        second = model.eval().embeddings()
+        assert all(torch.equal(one, other) for one, other in zip(first, second))
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Going on
+
+    def test_what_was_saved_ranks_the_same(self, tmp_path):
+        trainer = self.trained(tmp_path)
+        _, tensors = trainer.checkpoints.load("best")
+        fresh = self.build(self.dataset(), seed=5)
+        fresh.load_state_dict(without_prefix(tensors, "model."))
+        users, items = fresh.embeddings()
+        assert torch.equal(users, tensors["user_embeddings"]) and torch.equal(items, tensors["item_embeddings"])
+
+
+class LearnerContract(ModelContract):
+    """What a model that learns promises besides."""
+
+    most_calls: float = float("inf")  # of kernels, in the forward and backward pass of a step
 
     # -----------------------------------------------------------------------------------------------------------------
     # Numbers
@@ -139,20 +181,6 @@ class ModelContract:
         model, batch = self.build(dataset), random_batch(dataset)
         first, again = model.loss_parts(batch), model.loss_parts(batch)
         assert torch.equal(first, again)
-
-    def test_no_global_generator_is_touched(self, tmp_path):
-        before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
-        self.trained(tmp_path).model.embeddings()
-        assert torch.equal(torch.get_rng_state(), before[0])
-        assert (np.random.get_state()[1] == before[1]).all() and random.getstate() == before[2]
-
-    def test_ranking_has_no_chance(self, tmp_path):
-        """In training mode or not, before an epoch or after it."""
-        model = self.trained(tmp_path).model
-        first = model.train().embeddings()
-        model.begin_epoch(torch.Generator().manual_seed(9))
-        second = model.eval().embeddings()
-        assert all(torch.equal(one, other) for one, other in zip(first, second))
 
     def test_threads_change_no_more_than_roundings(self):
         """Bits hold for a number of threads; another number may round other sums differently."""
@@ -195,21 +223,6 @@ class ModelContract:
             with pytest.raises(Stopped):
                 trainer.fit()
             assert_same_training(whole, self.gone_on(tmp_path / f"killed-{step}"))
-
-    def gone_on(self, folder: Path) -> Trainer:
-        """A training taken up again from what lies in its folder."""
-        trainer = self.trainer(folder)
-        trainer.restore()
-        trainer.fit()
-        return trainer
-
-    def test_what_was_saved_ranks_the_same(self, tmp_path):
-        trainer = self.trained(tmp_path)
-        _, tensors = trainer.checkpoints.load("best")
-        fresh = self.build(self.dataset(), seed=5)
-        fresh.load_state_dict(without_prefix(tensors, "model."))
-        users, items = fresh.embeddings()
-        assert torch.equal(users, tensors["user_embeddings"]) and torch.equal(items, tensors["item_embeddings"])
 
     # -----------------------------------------------------------------------------------------------------------------
     # Speed and size
@@ -262,6 +275,44 @@ class ModelContract:
             peaks.append(peak_bytes(lambda: model.loss_parts(batch).sum().backward()))
         buffers = peaks[1] / (4 * width * (dataset.num_users + dataset.num_items))
         assert buffers <= MOST_BUFFERS and peaks[1] <= peaks[0] * 1.05, (buffers, peaks)
+
+
+class ReadyContract(ModelContract):
+    """What a model that learns nothing promises besides."""
+
+    def test_it_has_nothing_to_train(self):
+        model = self.build(self.dataset())
+        assert not (self.model.learns or list(model.parameters()) or model.state_dict() or model.part_names)
+
+    def test_every_seed_gives_the_same_bits(self):
+        one, other = (self.build(self.dataset(), seed=seed).embeddings() for seed in (1, 2))
+        assert all(torch.equal(*pair) for pair in zip(one, other))
+
+    def test_threads_change_no_more_than_roundings(self):
+        dataset, results = self.dataset(300, 200), []
+        before = torch.get_num_threads()
+        try:
+            for threads in (1, 2, 2):
+                torch.set_num_threads(threads)
+                results.append(self.build(dataset).embeddings())
+        finally:
+            torch.set_num_threads(before)
+        one, two, again = results
+        assert all(torch.equal(*pair) for pair in zip(two, again))
+        torch.testing.assert_close(one[0] @ one[1].T, two[0] @ two[1].T, rtol=1e-4, atol=1e-5)
+
+    def test_a_run_is_one_evaluation(self, tmp_path):
+        config = make_config({"model": self.model.Options.owner, "epochs": 50})
+        assert config.training.epochs == 1
+        trainer = self.trained(tmp_path, epochs=1)
+        assert trainer.finished() and trainer.step.steps == 0
+        (row,) = trainer.progress.history
+        assert row["loss"] == 0 and row["valid"] == trainer.evaluator(*trainer.model.embeddings(), "valid")
+        gone_on = self.gone_on(tmp_path, epochs=1)
+        assert gone_on.progress.history == [row] and gone_on.result() == trainer.result()
+
+    def test_a_search_leaves_training_alone(self):
+        assert "learning_rate" not in searchable(self.model.Options.owner)
 
 
 class Calls(TorchDispatchMode):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from contract import ModelContract
+from contract import LearnerContract, ModelContract, ReadyContract
 from tiny import random_batch
 from toy import Toy
 
@@ -17,24 +17,23 @@ SMALL = {
 # What a step's forward and backward pass call, the budget of a model: more is a decision, not an accident.
 MOST_CALLS = {
     **{"mde": 80, "bm3": 58, "dragon": 70, "dualgnn": 76, "freedom": 59, "grcn": 170, "lightgcn": 26, "mmgcn": 241},
-    **{"slmrec": 319, "vbpr": 42},
+    **{"slmrec": 319, "vbpr": 42, "lattice": 113, "lgmrec": 179, "mgcn": 168, "smore": 245},
 }
 
 
 def _contract(name: str) -> type[ModelContract]:
     model = find_model(name)
     small = {option: value for option, value in SMALL.items() if option in model.Options.schema()}
-    return type(
-        f"Test_{name}",
-        (ModelContract,),
-        {"model": model, "small": small, "most_calls": MOST_CALLS.get(name, float("inf"))},
-    )
+    kept = {"model": model, "small": small}
+    if not model.learns:
+        return type(f"Test_{name}", (ReadyContract,), kept)
+    return type(f"Test_{name}", (LearnerContract,), kept | {"most_calls": MOST_CALLS.get(name, float("inf"))})
 
 
 globals().update({f"Test_{name}": _contract(name) for name in model_names()})
 
 
-class TestToy(ModelContract):
+class TestToy(LearnerContract):
     model = Toy
     most_calls = 30
 
