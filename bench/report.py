@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from matplotlib.axes import Axes
 
+from bench.capture import CAPTURED
 from mde_fast.report.document import Block, Bullets, Document, Paragraph, Picture, Section, Table
 from mde_fast.report.honesty import is_stand_in
 from mde_fast.report.markdown import to_markdown
@@ -80,7 +81,12 @@ def describe(result: dict) -> list[Block]:
     if models:
         blocks += model_blocks(models)
     others = tuple(_other_lines(benchmarks))
-    return [*blocks, Bullets(others)] if others else blocks
+    if others:
+        blocks.append(Bullets(others))
+    reasons = tuple(dict.fromkeys(line for bench in benchmarks for line in _not_replayed(bench["extra_info"])))
+    if reasons:
+        blocks += [Paragraph(", each call launched by Python", "not replayed as CUDA graphs"), Bullets(reasons)]
+    return blocks
 
 
 def _measured_by(benchmarks: list[dict], test: str) -> list[dict]:
@@ -99,7 +105,21 @@ def _machine(result: dict) -> Paragraph:
 
 
 def _cell(timing: dict) -> str:
-    return f"{timing['median']:.2f} ({timing['low']:.2f}-{timing['high']:.2f})"
+    """Median and quartiles, with more digits where a GPU needs microseconds; and how, if it was not replayed."""
+    digits = 2 if timing["median"] >= 0.1 or "how" not in timing else 4
+    median, low, high = (f"{timing[name]:.{digits}f}" for name in ("median", "low", "high"))
+    launched = timing.get("how", CAPTURED).partition(":")[0]
+    return f"{median} ({low}-{high})" + ("" if launched == CAPTURED else f" {launched}")
+
+
+def _not_replayed(info: object, name: str = "") -> Iterator[str]:
+    """Variants that were no CUDA graphs of the timer's, with the reason, wherever they stand in what was measured."""
+    if isinstance(info, dict):
+        how = info.get("how", CAPTURED)
+        if isinstance(how, str) and how != CAPTURED:
+            yield f"{name}, {how}"
+        for key, value in info.items():
+            yield from _not_replayed(value, key)
 
 
 def _product_table(rows: list[dict]) -> Table:

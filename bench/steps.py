@@ -10,6 +10,8 @@ from mde_fast.runs.assemble import make_model
 from mde_fast.runs.config import Config
 from mde_fast.training.step import CapturedStep, TrainingStep
 
+STEP_REPLAYED, STEP_EAGER = "a step that is a CUDA graph", "an eager step"  # how steps are launched on a GPU
+
 
 def make_step(
     config: Config, dataset: InteractionDataset, device: torch.device, *, captured: bool = False

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
 import torch
 
+from bench.capture import AsCalled
 from bench.rivals import compiled_step
-from bench.steps import make_step
+from bench.steps import STEP_EAGER, STEP_REPLAYED, make_step
 from bench.timing import interleave, peak_bytes, synchronised
 from mde_fast.data import load_dataset
 from mde_fast.data.dataset import InteractionDataset
@@ -40,9 +41,11 @@ def tower_only(step):
     """The matrix products of the feature towers, forward and backward: what the rest of a step is held against."""
     towers = step.model.towers
     upstream = [torch.randn_like(tower().detach()) for tower in towers]
+    weights = [parameter for tower in towers for parameter in tower.parameters()]
 
     def run():
-        torch.autograd.backward([tower() for tower in towers], upstream)
+        # Not into .grad: a step puts other memory there, and a graph would go on writing to the old.
+        torch.autograd.grad([tower() for tower in towers], weights, upstream)
 
     return run
 
@@ -66,13 +69,16 @@ def test_step(benchmark, dataset, device, seconds, compiled):
         for name, precision in ((fp32, "fp32"), (bf16, "bf16"), ("mde_fast tf32", "tf32")):
             steps[f"{name}, CUDA graph"] = mde_step(dataset, device, precision=precision, captured=True)
         fp32, bf16 = f"{fp32}, CUDA graph", f"{bf16}, CUDA graph"
-    variants = {name: (lambda step=step: step(0)) for name, step in steps.items()}
+    variants: dict[str, Callable[[], object]] = {
+        name: AsCalled(lambda step=step: step(0), STEP_REPLAYED if "CUDA graph" in name else STEP_EAGER)
+        for name, step in steps.items()
+    }
     rivals = {"reference operators": reference_step}
     if compiled:
         rivals["torch.compile of the reference"] = compiled_step
     for name, rival in rivals.items():
         steps[name] = mde_step(dataset, device)
-        variants[name] = rival(steps[name])
+        variants[name] = AsCalled(rival(steps[name]), STEP_EAGER)
     check_first_losses(steps, variants, dict.fromkeys(("mde_fast", fp32, *rivals)))
     variants["towers alone"] = tower_only(steps["mde_fast"])
     variants["towers alone bf16"] = tower_only(steps["mde_fast bf16"])
@@ -113,7 +119,8 @@ def test_evaluation(benchmark, dataset, device, seconds):
     generator = torch.Generator().manual_seed(0)
     users, items = (torch.randn(n, 128, generator=generator) for n in (dataset.num_users, dataset.num_items))
     users, items = users.to(device), items.to(device)
-    timing = interleave({"mde_fast": lambda: evaluator(users, items, "valid")}, device, seconds=seconds)["mde_fast"]
+    evaluation = AsCalled(lambda: evaluator(users, items, "valid"), "its metrics end on the CPU")
+    timing = interleave({"mde_fast": evaluation}, device, seconds=seconds)["mde_fast"]
     benchmark.extra_info.update(dataset=dataset.name, ms=timing.as_dict())
     benchmark.pedantic(synchronised(evaluator, device), args=(users, items, "valid"), rounds=3)
 
@@ -150,7 +157,10 @@ def test_negatives(benchmark, dataset, device, seconds):
             drawn[open_rows] = candidates[rng.integers(len(candidates), size=len(open_rows))]
         return drawn
 
-    variants = {"mde_fast": lambda: sample_negatives(table, users), "numpy rejection": numpy_rejection}
+    variants = {
+        "mde_fast": lambda: sample_negatives(table, users),
+        "numpy rejection": AsCalled(numpy_rejection, "on the CPU"),
+    }
     timings = interleave(variants, device, seconds=seconds)
     benchmark.extra_info.update(dataset=dataset.name, ms={name: timing.as_dict() for name, timing in timings.items()})
     benchmark.pedantic(synchronised(variants["mde_fast"], device), rounds=5)
