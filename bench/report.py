@@ -62,6 +62,9 @@ def describe(result: dict) -> list[Block]:
         rows = _measured_by(benchmarks, kind)
         if rows:
             blocks += [Paragraph(", forward + backward", title), _product_table(rows)]
+        flushed = [{**row, **row["flushed"]} for row in rows if "flushed" in row]
+        if flushed:
+            blocks += [Paragraph(", the GPU's caches flushed before each call", title), _product_table(flushed)]
     operators = [bench["extra_info"] for bench in benchmarks if "operator" in bench["extra_info"]]
     if operators:
         blocks += [Paragraph(", random values of a dataset's sizes", "dense operators"), _operator_table(operators)]

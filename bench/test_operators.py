@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.timing import copy_ceiling, interleave, synchronised
+from bench.ceiling import copy_ceiling
+from bench.timing import interleave, synchronised
 from mde_fast.kernels import bpr, cosine_losses, dropout, infonce, node_losses, normalize_rows, project_rows, topk
 from mde_fast.kernels.bpr.reference import bpr_reference
 from mde_fast.kernels.cosine_losses.reference import cosine_losses_reference

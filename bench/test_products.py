@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from bench.ceiling import Ceiling, gather_ceiling
 from bench.graphs import interactions
 from bench.rivals import propagate_rivals, spmm_rivals
-from bench.timing import Timing, gather_ceiling, interleave_hot_and_flushed, synchronised
+from bench.timing import Timing, interleave_hot_and_flushed, synchronised
 from mde_fast.kernels import propagate, spmm
 
 LAYERS = 2
@@ -34,7 +35,7 @@ def check(variants, x, upstream) -> None:
             assert error < TOLERANCE, f"{name} and {other} differ by {error:.1e}"
 
 
-def measure(benchmark, variants, x, device, seconds, gathered_bytes: int, ceiling: float) -> None:
+def measure(benchmark, variants, x, device, seconds, gathered_bytes: int, ceiling: Ceiling) -> None:
     upstream = torch.randn_like(x)
     check(variants, x, upstream)
     directions = {
@@ -46,9 +47,9 @@ def measure(benchmark, variants, x, device, seconds, gathered_bytes: int, ceilin
     hot, flushed = {}, {}
     for direction, each in directions.items():
         hot[direction], flushed[direction] = interleave_hot_and_flushed(each, device, seconds=seconds)
-    benchmark.extra_info.update(described(hot, gathered_bytes, ceiling))
-    if any(flushed.values()):
-        benchmark.extra_info["flushed"] = described(flushed, gathered_bytes, ceiling)
+    benchmark.extra_info.update(described(hot, gathered_bytes, ceiling.gb_s), gather_ceiling=vars(ceiling))
+    if ceiling.flushed_gb_s is not None:
+        benchmark.extra_info["flushed"] = described(flushed, gathered_bytes, ceiling.flushed_gb_s)
     benchmark.pedantic(synchronised(forward_backward, device), args=(variants["mde_fast"], x, upstream), rounds=5)
 
 

@@ -176,31 +176,3 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def gather_ceiling(device: torch.device, width: int, num_rows: int, num_edges: int) -> float:
-    """GB/s at which rows of float32 can be read at random: the ceiling of a product with a graph.
-
-    Measured with the library's fastest gather on as many rows and edges as the case has; only reads are counted.
-    """
-    table = torch.randn(num_rows, width, device=device)
-    index = torch.randint(num_rows, (num_edges,), device=device)
-    if device.type == "cuda":
-        out = torch.empty(num_edges, width, device=device)
-        timing = interleave({"gather": lambda: torch.index_select(table, 0, index, out=out)}, device, seconds=0.5)
-    else:
-        # The sum of pairs of rows writes half of what it reads and is generated code: nearer the ceiling than a copy.
-        offsets = torch.arange(0, num_edges + 1, 64, device=device)
-        bag = torch.nn.functional.embedding_bag
-        timing = interleave(
-            {"gather": lambda: bag(index, table, offsets, mode="sum", include_last_offset=True)}, device, seconds=0.5
-        )
-    return num_edges * width * 4 / timing["gather"].median / 1e6
-
-
-def copy_ceiling(device: torch.device, num_bytes: int = 2**28) -> float:
-    """GB/s of a large copy, reads and writes counted."""
-    source = torch.empty(num_bytes // 4, device=device)
-    target = torch.empty_like(source)
-    timing = interleave({"copy": lambda: target.copy_(source)}, device, seconds=0.5)
-    return 2 * num_bytes / timing["copy"].median / 1e6
