@@ -25,6 +25,11 @@ class AsCalled:
         return self.run(*arguments)
 
 
+def marked_as(run: Callable, call: Callable[[], object]) -> Callable[[], object]:
+    """``call``, which calls the variant ``run``, as a variant of the same kind."""
+    return AsCalled(call, run.why) if isinstance(run, AsCalled) else call
+
+
 @dataclass(frozen=True)
 class Launch:
     """What a timer calls instead of a variant.

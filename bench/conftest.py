@@ -10,6 +10,7 @@ import torch
 
 import bench.report
 import mde_fast
+from bench.compiled import MODES
 from bench.graphs import REAL, real_graph, synthetic_graph
 from mde_fast.kernels.measured import processor
 from mde_fast.report.document import Document
@@ -28,6 +29,7 @@ def pytest_addoption(parser):
     group.addoption("--threads", default=None, help="CPU threads; default: all")
     group.addoption("--mmrec", default=None, metavar="DIR", help="checkout of MMRec, to measure its models beside ours")
     group.addoption("--no-compile", action="store_true", help="leave out torch.compile of the reference")
+    group.addoption("--compile-modes", default=",".join(MODES), help="modes of torch.compile to measure on a GPU")
 
 
 def pytest_configure(config):
@@ -66,8 +68,11 @@ def seconds(request) -> float:
 
 
 @pytest.fixture(scope="session")
-def compiled(request) -> bool:
-    return not request.config.getoption("--no-compile")
+def compiled(request) -> tuple[str, ...]:
+    """Modes of torch.compile to measure; on a CPU any stand for its default."""
+    modes = tuple(request.config.getoption("--compile-modes").split(","))
+    assert set(modes) <= set(MODES), f"--compile-modes: choose from {', '.join(MODES)}"
+    return () if request.config.getoption("--no-compile") else modes
 
 
 @pytest.fixture(scope="session")

@@ -89,6 +89,10 @@ def describe(result: dict) -> list[Block]:
     reasons = tuple(dict.fromkeys(line for bench in benchmarks for line in _not_replayed(bench["extra_info"])))
     if reasons:
         blocks += [Paragraph(", each call launched by Python", "not replayed as CUDA graphs"), Bullets(reasons)]
+    left_out = {name: why for bench in benchmarks for name, why in bench["extra_info"].get("left_out", {}).items()}
+    if left_out:
+        lines = tuple(f"{name}: {why}" for name, why in left_out.items())
+        blocks += [Paragraph(", as they fail here or compute something else", "left out"), Bullets(lines)]
     return blocks
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 import pytest
@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench.agreement import agreeing
+from bench.capture import marked_as
 from bench.ceiling import copy_ceiling
+from bench.compiled import compiled_variants
 from bench.timing import interleave, synchronised
 from mde_fast.kernels import bpr, cosine_losses, dropout, infonce, node_losses, normalize_rows, project_rows, topk
 from mde_fast.kernels.bpr.reference import bpr_reference
@@ -59,11 +62,13 @@ def measure(
 ) -> None:
     """Check every variant against the first, then time forward alone and both directions."""
     expected = gradients(variants["mde_fast"], leaves)
-    for name, run in variants.items():
+
+    def agrees(name, run):
         for ours, theirs in zip(expected, gradients(run, leaves), strict=True):
             error = (ours - theirs).norm() / theirs.norm()
             assert error < TOLERANCE, f"{name} differs by {error:.1e}"
 
+    variants, left_out = agreeing(variants, agrees, device)
     # Where Python is no part of the time, neither should be the kernels that fill them.
     upstream = None if device.type == "cpu" else [torch.full_like(each, 0.5) for each in expected[: -len(leaves)]]
 
@@ -73,13 +78,17 @@ def measure(
 
     timings = {
         "forward_ms": interleave(
-            {name: partial(forward, run) for name, run in variants.items()}, device, seconds=seconds
+            {name: marked_as(run, partial(forward, run)) for name, run in variants.items()}, device, seconds=seconds
         ),
         "forward_backward_ms": interleave(
-            {name: partial(gradients, run, leaves, upstream) for name, run in variants.items()}, device, seconds=seconds
+            {name: marked_as(run, partial(gradients, run, leaves, upstream)) for name, run in variants.items()},
+            device,
+            seconds=seconds,
         ),
     }
     record(benchmark, timings, "forward_backward_ms", floor)
+    if left_out:
+        benchmark.extra_info["left_out"] = left_out
     benchmark.pedantic(synchronised(gradients, device), args=(variants["mde_fast"], leaves), rounds=5)
 
 
@@ -95,11 +104,11 @@ def record(benchmark, timings: dict, main: str, floor: dict[str, float] | None =
     )
 
 
-def with_rivals(fast: Callable, reference: Callable, compiled: bool, **others: Callable) -> dict[str, Callable]:
+def with_rivals(
+    fast: Callable, reference: Callable, device: torch.device, modes: Collection[str], **others: Callable
+) -> dict[str, Callable]:
     variants = {"mde_fast": fast, "PyTorch": reference, **others}
-    if compiled:
-        variants["torch.compile"] = torch.compile(reference)
-    return variants
+    return variants | compiled_variants("torch.compile", reference, device, modes)
 
 
 def rows(count: int, device) -> Tensor:
@@ -109,7 +118,9 @@ def rows(count: int, device) -> Tensor:
 def test_normalize_rows(benchmark, sizes, device, seconds, compiled, floors):
     """Users and items on top of each other, as the model needs them."""
     tables = [rows(count, device) for count in sizes]
-    variants = with_rivals(lambda: normalize_rows(*tables), lambda: normalize_rows_reference(tables, 1.0)[0], compiled)
+    variants = with_rivals(
+        lambda: normalize_rows(*tables), lambda: normalize_rows_reference(tables, 1.0)[0], device, compiled
+    )
     variants["F.normalize"] = lambda: F.normalize(torch.cat(tables), dim=-1)
     numbers = sum(table.numel() for table in tables)
     measure(benchmark, variants, tables, device, seconds, floors(2 * numbers, 5 * numbers))
@@ -119,12 +130,13 @@ def test_dropout(benchmark, sizes, device, seconds, compiled, floors):
     """F.dropout has a mask of its own and keeps it: its time is compared, its numbers are not."""
     x, seed = rows(sum(sizes), device), torch.tensor(5, device=device)
     variants = {"mde_fast": lambda: dropout(x, 0.3, seed), "F.dropout": lambda: F.dropout(x, 0.3)}
-    if compiled:
-        variants["torch.compile"] = torch.compile(lambda: F.dropout(x, 0.3))
+    variants |= compiled_variants("torch.compile", lambda: F.dropout(x, 0.3), device, compiled)
     timings = {
         "forward_ms": interleave(variants, device, seconds=seconds),
         "forward_backward_ms": interleave(
-            {name: partial(gradients, run, [x]) for name, run in variants.items()}, device, seconds=seconds
+            {name: marked_as(run, partial(gradients, run, [x])) for name, run in variants.items()},
+            device,
+            seconds=seconds,
         ),
     }
     record(benchmark, timings, "forward_backward_ms", floors(2 * x.numel(), 4 * x.numel()))
@@ -137,6 +149,7 @@ def test_node_losses(benchmark, sizes, device, seconds, compiled, floors):
     variants = with_rivals(
         lambda: node_losses(h, preference_logits=logits),
         lambda: node_losses_reference(h, logits, None, True, "row_l2", "cosine"),
+        device,
         compiled,
     )
     measure(benchmark, variants, [h], device, seconds, floors(h.numel(), 3 * h.numel()))
@@ -152,6 +165,7 @@ def test_bpr(benchmark, sizes, device, seconds, compiled, floors):
     variants = with_rivals(
         lambda: bpr(*triple, user_logits=user_logits, item_logits=item_logits),
         lambda: bpr_reference(*triple, user_logits, item_logits, "concat"),
+        device,
         compiled,
     )
     gathered, written = 3 * BATCH * MODALITIES * DIM, h_users.numel() + h_items.numel()
@@ -162,7 +176,10 @@ def test_bpr(benchmark, sizes, device, seconds, compiled, floors):
 def test_infonce(benchmark, device, seconds, compiled):
     h, weight, nodes = rows(BATCH, device), torch.rand(BATCH, device=device), torch.randperm(BATCH, device=device)
     variants = with_rivals(
-        lambda: infonce(h, weight=weight, nodes=nodes), lambda: infonce_reference(h, weight, nodes, 0.2), compiled
+        lambda: infonce(h, weight=weight, nodes=nodes),
+        lambda: infonce_reference(h, weight, nodes, 0.2),
+        device,
+        compiled,
     )
     measure(benchmark, variants, [h], device, seconds)
 
@@ -179,6 +196,7 @@ def test_cosine_losses(benchmark, sizes, device, seconds, compiled):
     variants = with_rivals(
         lambda: cosine_losses(x, target, pairs=pairs),
         lambda: cosine_losses_reference(x, target, None, None, pairs),
+        device,
         compiled,
         **{"F.cosine_similarity": published},
     )
@@ -194,6 +212,7 @@ def test_project_rows(benchmark, sizes, device, seconds, compiled, trained):
     variants = with_rivals(
         lambda: project_rows(features, items, weight),
         lambda: project_rows_reference(features, items, weight),
+        device,
         compiled,
         **{
             "F.linear of F.embedding": lambda: F.linear(F.embedding(items, features), weight),

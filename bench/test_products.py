@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from bench.agreement import agreeing
+from bench.capture import marked_as
 from bench.ceiling import Ceiling, gather_ceiling
 from bench.graphs import interactions
 from bench.rivals import propagate_rivals, spmm_rivals
@@ -25,29 +27,33 @@ def forward_backward(run, x, upstream):
     return out.detach(), gradient
 
 
-def check(variants, x, upstream) -> None:
-    """No time is worth reporting for a wrong result."""
-    name, run = next(iter(variants.items()))
-    expected = forward_backward(run, x, upstream)
-    for other, rival in variants.items():
-        for ours, theirs in zip(expected, forward_backward(rival, x, upstream)):
+def check(variants, x, upstream) -> tuple[dict, dict[str, str]]:
+    """Variants with our result, and why others are left out."""
+    expected = forward_backward(variants["mde_fast"], x, upstream)
+
+    def agrees(name, run):
+        for ours, theirs in zip(expected, forward_backward(run, x, upstream)):
             error = (ours - theirs).norm() / theirs.norm()
-            assert error < TOLERANCE, f"{name} and {other} differ by {error:.1e}"
+            assert error < TOLERANCE, f"mde_fast and {name} differ by {error:.1e}"
+
+    return agreeing(variants, agrees, x.device)
 
 
 def measure(benchmark, variants, x, device, seconds, gathered_bytes: int, ceiling: Ceiling) -> None:
     upstream = torch.randn_like(x)
-    check(variants, x, upstream)
+    variants, left_out = check(variants, x, upstream)
     directions = {
-        "forward_ms": {name: (lambda run=run: run(x)) for name, run in variants.items()},
+        "forward_ms": {name: marked_as(run, lambda run=run: run(x)) for name, run in variants.items()},
         "forward_backward_ms": {
-            name: (lambda run=run: forward_backward(run, x, upstream)) for name, run in variants.items()
+            name: marked_as(run, lambda run=run: forward_backward(run, x, upstream)) for name, run in variants.items()
         },
     }
     hot, flushed = {}, {}
     for direction, each in directions.items():
         hot[direction], flushed[direction] = interleave_hot_and_flushed(each, device, seconds=seconds)
     benchmark.extra_info.update(described(hot, gathered_bytes, ceiling.gb_s), gather_ceiling=vars(ceiling))
+    if left_out:
+        benchmark.extra_info["left_out"] = left_out
     if ceiling.flushed_gb_s is not None:
         benchmark.extra_info["flushed"] = described(flushed, gathered_bytes, ceiling.flushed_gb_s)
     benchmark.pedantic(synchronised(forward_backward, device), args=(variants["mde_fast"], x, upstream), rounds=5)
