@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from matplotlib.axes import Axes
 
+from bench import report_gpu
 from bench.capture import CAPTURED
 from mde_fast.report.document import Block, Bullets, Document, Paragraph, Picture, Section, Table
 from mde_fast.report.honesty import is_stand_in
@@ -83,6 +84,13 @@ def describe(result: dict) -> list[Block]:
     models = _measured_by(benchmarks, "test_model_of_the_listing")
     if models:
         blocks += model_blocks(models)
+    for kind, describe_rows in (
+        ("test_replayed_step", report_gpu.steps),
+        ("test_training_in_a_precision", report_gpu.precisions),
+        ("test_row_sum_launches", report_gpu.launches),
+    ):
+        rows = _measured_by(benchmarks, kind)
+        blocks += describe_rows(rows) if rows else ()
     others = tuple(_other_lines(benchmarks))
     if others:
         blocks.append(Bullets(others))
@@ -104,10 +112,12 @@ def _measured_by(benchmarks: list[dict], test: str) -> list[dict]:
 def _machine(result: dict) -> Paragraph:
     machine = result["machine_info"]["mde_fast"]
     place = f"{machine['gpu']}, driver {machine['driver']}" if machine["gpu"] else f"{machine['cpu']}"
+    versions = "".join(f", {name} {machine[name]}" for name in ("CUDA", "triton") if machine.get(name))
+    settings = "".join(f" {name}: {value}." for name, value in machine.get("gpu settings", {}).items())
     commit = result["commit_info"].get("id", "")[:10]
     return Paragraph(
-        f"Measured on {place}, {machine['threads']} CPU threads, torch {machine['torch']}, Python "
-        f"{machine['python']}, {result['datetime'][:10]}, commit {commit}. Milliseconds: median (quartiles)."
+        f"Measured on {place}, {machine['threads']} CPU threads, torch {machine['torch']}{versions}, Python "
+        f"{machine['python']}, {result['datetime'][:10]}, commit {commit}.{settings} Milliseconds: median (quartiles)."
     )
 
 

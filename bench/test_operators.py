@@ -23,7 +23,8 @@ from mde_fast.kernels.node_losses.reference import node_losses_reference
 from mde_fast.kernels.normalize_rows.reference import normalize_rows_reference
 from mde_fast.kernels.project_rows.reference import project_rows_reference
 
-SIZES = {"baby": (19_445, 7_050), "clothing": (39_387, 23_033)}  # users, items; values are random
+# Users, items; values are random. The last is for rehearsals.
+SIZES = {"baby": (19_445, 7_050), "clothing": (39_387, 23_033), "tiny": (120, 60)}
 MODALITIES, DIM, BATCH, K = 2, 64, 2048, 50
 CONTENT = 4096  # features of an item's image
 TOLERANCE = 1e-4  # relative, float32: sums in another order
