@@ -25,10 +25,10 @@ def sums_of_pieces_kernel(
     in_row = dims < D
     for number in range(PIECES):
         piece = tl.program_id(0).to(tl.int64) * PIECES + number
-        there = piece < num_pieces
-        row = tl.load(pieces_ptr + piece * 4, mask=there, other=0).to(tl.int64)
-        start = tl.load(pieces_ptr + piece * 4 + 1, mask=there, other=0)
-        stop = tl.load(pieces_ptr + piece * 4 + 2, mask=there, other=0)
+        last = tl.minimum(piece, num_pieces - 1)  # what a program has too many is read and not written
+        row = tl.load(pieces_ptr + last * 4).to(tl.int64)
+        start = tl.load(pieces_ptr + last * 4 + 1)
+        stop = tl.load(pieces_ptr + last * 4 + 2)
         total = tl.zeros((BLOCK_D,), dtype=tl.float32)
         for first in range(start, stop, BLOCK_E):
             edges = first + tl.arange(0, BLOCK_E)
@@ -40,7 +40,8 @@ def sums_of_pieces_kernel(
             weight = tl.load(scale_ptr + columns, mask=exists, other=0.0)
             total += tl.sum(weight[:, None] * rows, axis=0)
         total *= tl.load(scale_ptr + row)
-        tl.store(out_ptr + piece * D + dims, total, mask=in_row & there)
+        if piece < num_pieces:
+            tl.store(out_ptr + piece * D + dims, total, mask=in_row)
 
 
 def sums_of_pieces(
