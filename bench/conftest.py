@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
-
 import pytest
 import torch
 
 import bench.report
-import mde_fast
+from bench.compiled import MODES
 from bench.graphs import REAL, real_graph, synthetic_graph
-from mde_fast.kernels.measured import processor
+from bench.machine import machine
 from mde_fast.report.document import Document
 from mde_fast.report.markdown import to_markdown
 from mde_fast.training.memory import keep_freed_memory
@@ -27,7 +24,9 @@ def pytest_addoption(parser):
     group.addoption("--seconds", default="2", help="time spent on each comparison")
     group.addoption("--threads", default=None, help="CPU threads; default: all")
     group.addoption("--mmrec", default=None, metavar="DIR", help="checkout of MMRec, to measure its models beside ours")
+    group.addoption("--epochs", type=int, default=5, help="of a training from end to end")
     group.addoption("--no-compile", action="store_true", help="leave out torch.compile of the reference")
+    group.addoption("--compile-modes", default=",".join(MODES), help="modes of torch.compile to measure on a GPU")
 
 
 def pytest_configure(config):
@@ -66,8 +65,11 @@ def seconds(request) -> float:
 
 
 @pytest.fixture(scope="session")
-def compiled(request) -> bool:
-    return not request.config.getoption("--no-compile")
+def compiled(request) -> tuple[str, ...]:
+    """Modes of torch.compile to measure; on a CPU any stand for its default."""
+    modes = tuple(request.config.getoption("--compile-modes").split(","))
+    assert set(modes) <= set(MODES), f"--compile-modes: choose from {', '.join(MODES)}"
+    return () if request.config.getoption("--no-compile") else modes
 
 
 @pytest.fixture(scope="session")
@@ -100,21 +102,4 @@ def pytest_generate_tests(metafunc):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(config, machine_info):
-    cuda = torch.cuda.is_available()
-    machine_info["mde_fast"] = {
-        "mde_fast": mde_fast.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "threads": torch.get_num_threads(),
-        "cpu": processor(),
-        "gpu": torch.cuda.get_device_name() if cuda else None,
-        "driver": _driver() if cuda else None,
-    }
-
-
-def _driver() -> str | None:
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
-    except (OSError, subprocess.CalledProcessError, IndexError):
-        return None
+    machine_info["mde_fast"] = machine()

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from matplotlib.axes import Axes
 
+from bench import report_gpu
+from bench.capture import CAPTURED
 from mde_fast.report.document import Block, Bullets, Document, Paragraph, Picture, Section, Table
 from mde_fast.report.honesty import is_stand_in
 from mde_fast.report.markdown import to_markdown
@@ -61,6 +63,9 @@ def describe(result: dict) -> list[Block]:
         rows = _measured_by(benchmarks, kind)
         if rows:
             blocks += [Paragraph(", forward + backward", title), _product_table(rows)]
+        flushed = [{**row, **row["flushed"]} for row in rows if "flushed" in row]
+        if flushed:
+            blocks += [Paragraph(", the GPU's caches flushed before each call", title), _product_table(flushed)]
     operators = [bench["extra_info"] for bench in benchmarks if "operator" in bench["extra_info"]]
     if operators:
         blocks += [Paragraph(", random values of a dataset's sizes", "dense operators"), _operator_table(operators)]
@@ -79,8 +84,24 @@ def describe(result: dict) -> list[Block]:
     models = _measured_by(benchmarks, "test_model_of_the_listing")
     if models:
         blocks += model_blocks(models)
+    for kind, describe_rows in (
+        ("test_replayed_step", report_gpu.steps),
+        ("test_training_in_a_precision", report_gpu.precisions),
+        ("test_row_sum_launches", report_gpu.launches),
+    ):
+        rows = _measured_by(benchmarks, kind)
+        blocks += describe_rows(rows) if rows else ()
     others = tuple(_other_lines(benchmarks))
-    return [*blocks, Bullets(others)] if others else blocks
+    if others:
+        blocks.append(Bullets(others))
+    reasons = tuple(dict.fromkeys(line for bench in benchmarks for line in _not_replayed(bench["extra_info"])))
+    if reasons:
+        blocks += [Paragraph(", each call launched by Python", "not replayed as CUDA graphs"), Bullets(reasons)]
+    left_out = {name: why for bench in benchmarks for name, why in bench["extra_info"].get("left_out", {}).items()}
+    if left_out:
+        lines = tuple(f"{name}: {why}" for name, why in left_out.items())
+        blocks += [Paragraph(", as they fail here or compute something else", "left out"), Bullets(lines)]
+    return blocks
 
 
 def _measured_by(benchmarks: list[dict], test: str) -> list[dict]:
@@ -91,15 +112,31 @@ def _measured_by(benchmarks: list[dict], test: str) -> list[dict]:
 def _machine(result: dict) -> Paragraph:
     machine = result["machine_info"]["mde_fast"]
     place = f"{machine['gpu']}, driver {machine['driver']}" if machine["gpu"] else f"{machine['cpu']}"
+    versions = "".join(f", {name} {machine[name]}" for name in ("CUDA", "triton") if machine.get(name))
+    settings = "".join(f" {name}: {value}." for name, value in machine.get("gpu settings", {}).items())
     commit = result["commit_info"].get("id", "")[:10]
     return Paragraph(
-        f"Measured on {place}, {machine['threads']} CPU threads, torch {machine['torch']}, Python "
-        f"{machine['python']}, {result['datetime'][:10]}, commit {commit}. Milliseconds: median (quartiles)."
+        f"Measured on {place}, {machine['threads']} CPU threads, torch {machine['torch']}{versions}, Python "
+        f"{machine['python']}, {result['datetime'][:10]}, commit {commit}.{settings} Milliseconds: median (quartiles)."
     )
 
 
 def _cell(timing: dict) -> str:
-    return f"{timing['median']:.2f} ({timing['low']:.2f}-{timing['high']:.2f})"
+    """Median and quartiles, with more digits where a GPU needs microseconds; and how, if it was not replayed."""
+    digits = 2 if timing["median"] >= 0.1 or "how" not in timing else 4
+    median, low, high = (f"{timing[name]:.{digits}f}" for name in ("median", "low", "high"))
+    launched = timing.get("how", CAPTURED).partition(":")[0]
+    return f"{median} ({low}-{high})" + ("" if launched == CAPTURED else f" {launched}")
+
+
+def _not_replayed(info: object, name: str = "") -> Iterator[str]:
+    """Variants that were no CUDA graphs of the timer's, with the reason, wherever they stand in what was measured."""
+    if isinstance(info, dict):
+        how = info.get("how", CAPTURED)
+        if isinstance(how, str) and how != CAPTURED:
+            yield f"{name}, {how}"
+        for key, value in info.items():
+            yield from _not_replayed(value, key)
 
 
 def _product_table(rows: list[dict]) -> Table:

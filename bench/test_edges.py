@@ -43,6 +43,7 @@ def test_edge_softmax(benchmark, graph, device, seconds, compiled):
     variants = with_rivals(
         lambda: weights * edge_softmax(graph, scores),
         lambda: weights * edge_softmax_reference(graph, scores),
+        device,
         compiled,
     )
     variants["torch.sparse.softmax"] = lambda: weights * sparse_softmax(graph, scores)
@@ -57,7 +58,7 @@ def test_edge_softmax(benchmark, graph, device, seconds, compiled):
 def test_edge_dots(benchmark, graph, device, seconds, compiled):
     left, right = table(graph, DIM), table(graph, DIM)
     variants = with_rivals(
-        lambda: edge_dots(graph, left, right), lambda: edge_dots_reference(graph, left, right), compiled
+        lambda: edge_dots(graph, left, right), lambda: edge_dots_reference(graph, left, right), device, compiled
     )
     measure(benchmark, variants, [left, right], device, seconds)
 
@@ -65,7 +66,7 @@ def test_edge_dots(benchmark, graph, device, seconds, compiled):
 def test_source_rows(benchmark, graph, device, seconds, compiled):
     strength, columns = table(graph, MODALITIES), graph.columns.long()
     variants = with_rivals(
-        lambda: source_rows(graph, strength), lambda: source_rows_reference(graph, strength), compiled
+        lambda: source_rows(graph, strength), lambda: source_rows_reference(graph, strength), device, compiled
     )
     variants["F.embedding"] = lambda: F.embedding(columns, strength)
     measure(benchmark, variants, [strength], device, seconds)

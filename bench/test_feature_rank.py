@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.steps import make_step
+from bench.capture import AsCalled
+from bench.steps import STEP_REPLAYED, make_step
 from bench.timing import interleave, synchronised
 from mde_fast.data import load_dataset
 from mde_fast.data.dataset import InteractionDataset
@@ -51,7 +52,7 @@ def test_feature_rank(benchmark, features, folder, device, seconds, model, preci
     for rank in RANKS[kind]:
         config = make_config({**about, "feature_rank": rank})
         steps[rank] = make_step(config, dataset, device, captured=device.type == "cuda")
-    variants = {rank: (lambda step=step: step(0)) for rank, step in steps.items()}
+    variants = {rank: AsCalled(lambda step=step: step(0), STEP_REPLAYED) for rank, step in steps.items()}
     timings = interleave(variants, device, seconds=seconds * len(steps))
     benchmark.extra_info.update(
         model=model,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
 import torch
 
+from bench.agreement import agreeing
+from bench.capture import AsCalled
 from bench.rivals import compiled_step
-from bench.steps import make_step
+from bench.steps import STEP_EAGER, STEP_REPLAYED, make_step
 from bench.timing import interleave, peak_bytes, synchronised
 from mde_fast.data import load_dataset
 from mde_fast.data.dataset import InteractionDataset
@@ -30,19 +32,21 @@ def dataset(request) -> InteractionDataset:
     return load_dataset(request.param, data_dir=request.config.getoption("--data-dir"))
 
 
-def mde_step(dataset, device, *, precision="fp32", captured=False) -> TrainingStep:
+def mde_step(dataset, device, *, precision="fp32", captured=False, capturable=False) -> TrainingStep:
     """With all columns of the features: how many of them are independent is a matter of the dataset."""
     config = make_config({"dataset": dataset.name, "precision": precision, "feature_rank": "full"})
-    return make_step(config, dataset, device, captured=captured)
+    return make_step(config, dataset, device, captured=captured, capturable=capturable)
 
 
 def tower_only(step):
     """The matrix products of the feature towers, forward and backward: what the rest of a step is held against."""
     towers = step.model.towers
     upstream = [torch.randn_like(tower().detach()) for tower in towers]
+    weights = [parameter for tower in towers for parameter in tower.parameters()]
 
     def run():
-        torch.autograd.backward([tower() for tower in towers], upstream)
+        # Not into .grad: a step puts other memory there, and a graph would go on writing to the old.
+        torch.autograd.grad([tower() for tower in towers], weights, upstream)
 
     return run
 
@@ -66,14 +70,19 @@ def test_step(benchmark, dataset, device, seconds, compiled):
         for name, precision in ((fp32, "fp32"), (bf16, "bf16"), ("mde_fast tf32", "tf32")):
             steps[f"{name}, CUDA graph"] = mde_step(dataset, device, precision=precision, captured=True)
         fp32, bf16 = f"{fp32}, CUDA graph", f"{bf16}, CUDA graph"
-    variants = {name: (lambda step=step: step(0)) for name, step in steps.items()}
+    variants: dict[str, Callable[[], object]] = {
+        name: AsCalled(lambda step=step: step(0), STEP_REPLAYED if "CUDA graph" in name else STEP_EAGER)
+        for name, step in steps.items()
+    }
     rivals = {"reference operators": reference_step}
     if compiled:
         rivals["torch.compile of the reference"] = compiled_step
+    on_gpu = device.type == "cuda"
     for name, rival in rivals.items():
-        steps[name] = mde_step(dataset, device)
+        steps[name] = mde_step(dataset, device, capturable=on_gpu)  # ours is replayed, so that they should be, too
         variants[name] = rival(steps[name])
-    check_first_losses(steps, variants, dict.fromkeys(("mde_fast", fp32, *rivals)))
+    left_out = check_first_losses(steps, variants, dict.fromkeys(("mde_fast", fp32, *rivals)), device)
+    variants = {name: run for name, run in variants.items() if name not in left_out}
     variants["towers alone"] = tower_only(steps["mde_fast"])
     variants["towers alone bf16"] = tower_only(steps["mde_fast bf16"])
     timings = interleave(variants, device, seconds=4 * seconds)
@@ -89,6 +98,8 @@ def test_step(benchmark, dataset, device, seconds, compiled):
             "seconds_per_epoch_bf16": steps["mde_fast"].steps * timings[bf16].median / 1e3,
         }
     )
+    if left_out:
+        benchmark.extra_info["left_out"] = left_out
     model = steps["mde_fast"].model
     buffer = (dataset.num_users + dataset.num_items) * len(dataset.features) * model.options.embedding_size * 4
     steps["mde_fast"].optimizer.zero_grad(set_to_none=True)  # gradients belong to the step, not to what stood before it
@@ -97,14 +108,21 @@ def test_step(benchmark, dataset, device, seconds, compiled):
     benchmark.pedantic(synchronised(variants["mde_fast"], device), rounds=5)
 
 
-def check_first_losses(steps, variants, exact: Iterable[str]) -> None:
-    """No time is worth reporting for a wrong result: equal models on the same draws have the same losses in float32."""
-    for name in exact:
+def check_first_losses(steps, variants, exact: Iterable[str], device) -> dict[str, str]:
+    """Why variants are left out: equal models on the same draws have the same losses in float32."""
+
+    def losses(name: str, run) -> list[float]:
         steps[name].draws.copy_(steps["mde_fast"].draws)
-        variants[name]()
-    ours = steps["mde_fast"].parts[0].tolist()
-    for name in exact:
-        assert steps[name].parts[0].tolist() == pytest.approx(ours, rel=1e-4, abs=1e-6), name
+        run()
+        return steps[name].parts[0].tolist()
+
+    expected = losses("mde_fast", variants["mde_fast"])
+
+    def agrees(name, run):
+        if name != "mde_fast":
+            assert losses(name, run) == pytest.approx(expected, rel=1e-4, abs=1e-6), name
+
+    return agreeing({name: variants[name] for name in exact}, agrees, device)[1]
 
 
 def test_evaluation(benchmark, dataset, device, seconds):
@@ -113,7 +131,8 @@ def test_evaluation(benchmark, dataset, device, seconds):
     generator = torch.Generator().manual_seed(0)
     users, items = (torch.randn(n, 128, generator=generator) for n in (dataset.num_users, dataset.num_items))
     users, items = users.to(device), items.to(device)
-    timing = interleave({"mde_fast": lambda: evaluator(users, items, "valid")}, device, seconds=seconds)["mde_fast"]
+    evaluation = AsCalled(lambda: evaluator(users, items, "valid"), "its metrics end on the CPU")
+    timing = interleave({"mde_fast": evaluation}, device, seconds=seconds)["mde_fast"]
     benchmark.extra_info.update(dataset=dataset.name, ms=timing.as_dict())
     benchmark.pedantic(synchronised(evaluator, device), args=(users, items, "valid"), rounds=3)
 
@@ -150,7 +169,10 @@ def test_negatives(benchmark, dataset, device, seconds):
             drawn[open_rows] = candidates[rng.integers(len(candidates), size=len(open_rows))]
         return drawn
 
-    variants = {"mde_fast": lambda: sample_negatives(table, users), "numpy rejection": numpy_rejection}
+    variants = {
+        "mde_fast": lambda: sample_negatives(table, users),
+        "numpy rejection": AsCalled(numpy_rejection, "on the CPU"),
+    }
     timings = interleave(variants, device, seconds=seconds)
     benchmark.extra_info.update(dataset=dataset.name, ms={name: timing.as_dict() for name, timing in timings.items()})
     benchmark.pedantic(synchronised(variants["mde_fast"], device), rounds=5)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
+from bench.agreement import agreeing
+from bench.capture import marked_as
+from bench.ceiling import Ceiling, gather_ceiling
 from bench.graphs import interactions
 from bench.rivals import propagate_rivals, spmm_rivals
-from bench.timing import gather_ceiling, interleave, synchronised
+from bench.timing import Timing, interleave_hot_and_flushed, synchronised
 from mde_fast.kernels import propagate, spmm
 
 LAYERS = 2
@@ -22,37 +27,49 @@ def forward_backward(run, x, upstream):
     return out.detach(), gradient
 
 
-def check(variants, x, upstream) -> None:
-    """No time is worth reporting for a wrong result."""
-    name, run = next(iter(variants.items()))
-    expected = forward_backward(run, x, upstream)
-    for other, rival in variants.items():
-        for ours, theirs in zip(expected, forward_backward(rival, x, upstream)):
+def check(variants, x, upstream) -> tuple[dict, dict[str, str]]:
+    """Variants with our result, and why others are left out."""
+    expected = forward_backward(variants["mde_fast"], x, upstream)
+
+    def agrees(name, run):
+        for ours, theirs in zip(expected, forward_backward(run, x, upstream)):
             error = (ours - theirs).norm() / theirs.norm()
-            assert error < TOLERANCE, f"{name} and {other} differ by {error:.1e}"
+            assert error < TOLERANCE, f"mde_fast and {name} differ by {error:.1e}"
+
+    return agreeing(variants, agrees, x.device)
 
 
-def measure(benchmark, variants, x, device, seconds, gathered_bytes: int, ceiling: float) -> None:
+def measure(benchmark, variants, x, device, seconds, gathered_bytes: int, ceiling: Ceiling) -> None:
     upstream = torch.randn_like(x)
-    check(variants, x, upstream)
-    forward = interleave({name: (lambda run=run: run(x)) for name, run in variants.items()}, device, seconds=seconds)
-    both = interleave(
-        {name: (lambda run=run: forward_backward(run, x, upstream)) for name, run in variants.items()},
-        device,
-        seconds=seconds,
-    )
-    best = min(timing.median for name, timing in both.items() if name != "mde_fast")
-    benchmark.extra_info.update(
-        {
-            "forward_ms": {name: timing.as_dict() for name, timing in forward.items()},
-            "forward_backward_ms": {name: timing.as_dict() for name, timing in both.items()},
-            "speed_up_over_best": best / both["mde_fast"].median,
-            "gathered_bytes": gathered_bytes,
-            "gather_ceiling_gb_s": ceiling,
-            "percent_of_ceiling": 100 * gathered_bytes / forward["mde_fast"].median / 1e6 / ceiling,
-        }
-    )
+    variants, left_out = check(variants, x, upstream)
+    directions = {
+        "forward_ms": {name: marked_as(run, lambda run=run: run(x)) for name, run in variants.items()},
+        "forward_backward_ms": {
+            name: marked_as(run, lambda run=run: forward_backward(run, x, upstream)) for name, run in variants.items()
+        },
+    }
+    hot, flushed = {}, {}
+    for direction, each in directions.items():
+        hot[direction], flushed[direction] = interleave_hot_and_flushed(each, device, seconds=seconds)
+    benchmark.extra_info.update(described(hot, gathered_bytes, ceiling.gb_s), gather_ceiling=vars(ceiling))
+    if left_out:
+        benchmark.extra_info["left_out"] = left_out
+    if ceiling.flushed_gb_s is not None:
+        benchmark.extra_info["flushed"] = described(flushed, gathered_bytes, ceiling.flushed_gb_s)
     benchmark.pedantic(synchronised(forward_backward, device), args=(variants["mde_fast"], x, upstream), rounds=5)
+
+
+def described(timings: dict[str, dict[str, Timing]], gathered_bytes: int, ceiling: float) -> dict[str, Any]:
+    """Both directions, how we stand against the best of the others, and what share of the ceiling we reach."""
+    both = timings["forward_backward_ms"]
+    best = min(timing.median for name, timing in both.items() if name != "mde_fast")
+    return {
+        **{kind: {name: each.as_dict() for name, each in rows.items()} for kind, rows in timings.items()},
+        "speed_up_over_best": best / both["mde_fast"].median,
+        "gathered_bytes": gathered_bytes,
+        "gather_ceiling_gb_s": ceiling,
+        "percent_of_ceiling": 100 * gathered_bytes / timings["forward_ms"]["mde_fast"].median / 1e6 / ceiling,
+    }
 
 
 def test_propagate(benchmark, graphs, graph_name, width, device, seconds, compiled):

@@ -6,23 +6,31 @@ import itertools
 import os
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import torch
+from torch import Tensor
+
+from bench.capture import CALLS, Launch, launch
+
+FLUSH_BYTES = 2**28  # several times what the caches of any GPU hold
+FLUSHED_CALLS = 20  # in a round at most, each after a fill
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds over the rounds of one variant."""
+    """Milliseconds over the rounds of one variant; ``how`` it was launched on a GPU, see :class:`Launch`."""
 
     median: float
     low: float
     high: float
     rounds: int
+    how: str = ""
 
-    def as_dict(self) -> dict[str, float]:
-        return asdict(self)
+    def as_dict(self) -> dict[str, float | str]:
+        return {name: value for name, value in vars(self).items() if value != ""}
 
 
 def synchronise(device: torch.device) -> None:
@@ -41,7 +49,7 @@ def synchronised(run: Callable, device: torch.device) -> Callable:
 
 
 def milliseconds(run: Callable[[], object], device: torch.device, repeat: int) -> float:
-    """One round: ``repeat`` calls, on a GPU between events so that launching is counted only where it is the limit."""
+    """One round: ``repeat`` calls, on a GPU between events."""
     if device.type == "cuda":
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin.record()
@@ -56,34 +64,97 @@ def milliseconds(run: Callable[[], object], device: torch.device, repeat: int) -
     return (time.perf_counter() - started) * 1e3 / repeat
 
 
+def flushed_milliseconds(run: Callable[[], object], device: torch.device, repeat: int) -> float:
+    """One round on a GPU whose caches hold nothing of the variant's: a large fill before each call is not counted.
+
+    While the device fills, the CPU launches what comes next, so that launching is not counted either.
+    """
+    events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(repeat)]
+    for begin, end in events:
+        _filler(device).zero_()
+        begin.record()
+        run()
+        end.record()
+    torch.cuda.synchronize(device)
+    return statistics.fmean(begin.elapsed_time(end) for begin, end in events)
+
+
+@lru_cache(maxsize=1)
+def _filler(device: torch.device) -> Tensor:
+    return torch.empty(FLUSH_BYTES, dtype=torch.uint8, device=device)
+
+
 def interleave(
-    variants: dict[str, Callable[[], object]], device: torch.device, *, seconds: float = 2.0, min_rounds: int = 3
+    variants: Mapping[str, Callable[[], object]], device: torch.device, *, seconds: float = 2.0, min_rounds: int = 3
 ) -> dict[str, Timing]:
     """Time each variant in turn, A B C A B C ..., until each has had its share of about ``seconds``.
 
     A variant too slow for its share gets ``min_rounds`` all the same. Warm-up calls are not counted. Low and high are
-    the quartiles.
+    the quartiles. On a GPU a variant is recorded in a CUDA graph and replayed, so that Python is no part of its time;
+    one that cannot be, or is an ``AsCalled``, is called, and its timing says so.
     """
     share = 1e3 * seconds / len(variants)
-    repeat = {}
+    return _in_turns(_launches(variants, device, share), device, share, min_rounds)
+
+
+def interleave_hot_and_flushed(
+    variants: Mapping[str, Callable[[], object]], device: torch.device, *, seconds: float = 2.0, min_rounds: int = 3
+) -> tuple[dict[str, Timing], dict[str, Timing]]:
+    """:func:`interleave` twice: as calls follow each other, and on a GPU with its caches flushed before each.
+
+    In a training step other kernels have been there in between. On a CPU the second is empty.
+    """
+    share = 1e3 * seconds / len(variants)
+    launches = _launches(variants, device, share)
+    hot = _in_turns(launches, device, share, min_rounds)
+    if device.type != "cuda":
+        return hot, {}
+    return hot, _in_turns(launches, device, share, min_rounds, flushed=True)
+
+
+def _launches(variants: Mapping[str, Callable[[], object]], device: torch.device, share: float) -> dict[str, Launch]:
+    """Every variant warmed up, and recorded where there are graphs."""
+    launches = {}
+    pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
     for name, run in variants.items():
         if milliseconds(run, device, 1) < share:
             run()
         synchronise(device)
-        repeat[name] = max(1, min(100, int(2.0 / max(milliseconds(run, device, 1), 1e-3))))
-    samples: dict[str, list[float]] = {name: [] for name in variants}
-    waiting = list(variants)
+        if device.type == "cuda":
+            calls = max(1, min(CALLS, int(2.0 / max(milliseconds(run, device, 1), 1e-3))))
+            launches[name] = launch(run, device, calls, pool)
+        else:
+            launches[name] = Launch(run)
+    return launches
+
+
+def _in_turns(
+    launches: dict[str, Launch], device: torch.device, share: float, min_rounds: int, *, flushed: bool = False
+) -> dict[str, Timing]:
+    rounds = {name: _round(each, device, flushed) for name, each in launches.items()}
+    samples: dict[str, list[float]] = {name: [] for name in launches}
+    spent = dict.fromkeys(launches, 0.0)
+    waiting = list(launches)
     while waiting:
         for name in waiting:
-            samples[name].append(milliseconds(variants[name], device, repeat[name]))
-        waiting = [
-            name for name in waiting if len(samples[name]) < min_rounds or sum(samples[name]) * repeat[name] < share
-        ]
+            started = time.perf_counter()
+            samples[name].append(rounds[name]())
+            spent[name] += (time.perf_counter() - started) * 1e3
+        waiting = [name for name in waiting if len(samples[name]) < min_rounds or spent[name] < share]
     result = {}
     for name, values in samples.items():
         low, _, high = statistics.quantiles(values, n=4)
-        result[name] = Timing(statistics.median(values), low, high, len(values))
+        result[name] = Timing(statistics.median(values), low, high, len(values), launches[name].how)
     return result
+
+
+def _round(each: Launch, device: torch.device, flushed: bool) -> Callable[[], float]:
+    """Milliseconds of a call over one round of about two milliseconds."""
+    repeat = max(1, min(100, int(2.0 / max(milliseconds(each.run, device, 1), 1e-3))))
+    if flushed:
+        assert each.once is not None
+        return partial(flushed_milliseconds, each.once, device, min(repeat * each.calls, FLUSHED_CALLS))
+    return lambda: milliseconds(each.run, device, repeat) / each.calls
 
 
 def peak_bytes(run: Callable[[], object], device: torch.device) -> int:
@@ -105,31 +176,3 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def gather_ceiling(device: torch.device, width: int, num_rows: int, num_edges: int) -> float:
-    """GB/s at which rows of float32 can be read at random: the ceiling of a product with a graph.
-
-    Measured with the library's fastest gather on as many rows and edges as the case has; only reads are counted.
-    """
-    table = torch.randn(num_rows, width, device=device)
-    index = torch.randint(num_rows, (num_edges,), device=device)
-    if device.type == "cuda":
-        out = torch.empty(num_edges, width, device=device)
-        timing = interleave({"gather": lambda: torch.index_select(table, 0, index, out=out)}, device, seconds=0.5)
-    else:
-        # The sum of pairs of rows writes half of what it reads and is generated code: nearer the ceiling than a copy.
-        offsets = torch.arange(0, num_edges + 1, 64, device=device)
-        bag = torch.nn.functional.embedding_bag
-        timing = interleave(
-            {"gather": lambda: bag(index, table, offsets, mode="sum", include_last_offset=True)}, device, seconds=0.5
-        )
-    return num_edges * width * 4 / timing["gather"].median / 1e6
-
-
-def copy_ceiling(device: torch.device, num_bytes: int = 2**28) -> float:
-    """GB/s of a large copy, reads and writes counted."""
-    source = torch.empty(num_bytes // 4, device=device)
-    target = torch.empty_like(source)
-    timing = interleave({"copy": lambda: target.copy_(source)}, device, seconds=0.5)
-    return 2 * num_bytes / timing["copy"].median / 1e6
