@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bench.library import NOTHING, kernels_of, work_of
 from mde_fast.kernels import CSRGraph, dispatch
 from mde_fast.kernels.triton_support import plain
-from mde_fast.kernels.work import Work
+from mde_fast.kernels.work import Arguments, Work
 from mde_fast.training.step import CapturedStep
 
 T = TypeVar("T")
@@ -162,10 +162,10 @@ def _launch(kernel, arguments: tuple, grid: tuple, options: dict) -> Launch:
         num_warps=options.get("num_warps", 4),
         num_stages=options.get("num_stages", 3),
     )
-    return Launch(kernel.fn.__name__, _declared(kernel)(given), programs=math.prod(grid), source=source)
+    return Launch(kernel.fn.__name__, declared(kernel)(given), programs=math.prod(grid), source=source)
 
 
-def _declared(kernel):
+def declared(kernel) -> Callable[[Arguments], Work]:
     """The function of the kernel's ``work`` module; the interpreter keeps what a kernel was decorated with apart."""
     metadata = kernel.kwargs["launch_metadata"] if hasattr(kernel, "rewriter") else kernel.launch_metadata
     return metadata.work

@@ -13,11 +13,11 @@ from mde_fast.kernels.work import Work
 NOTHING = frozenset(
     ("empty", "new_empty", "empty_like", "detach", "alias", "empty_strided", "new_empty_strided", "_local_scalar_dense")
 )
-PRODUCTS = frozenset(("mm", "addmm", "bmm", "baddbmm"))
+PRODUCTS = frozenset(("mm", "addmm", "addmm_", "bmm", "baddbmm"))
 FILLS = frozenset(
     ("zeros", "zeros_like", "new_zeros", "ones_like", "new_ones", "full", "full_like", "arange", "zero_", "fill_")
 )
-GATHERS = frozenset(("embedding", "index_select", "index", "gather"))  # read as many rows as they write
+GATHERS = frozenset(("embedding", "index_select", "index", "gather", "_embedding_bag"))  # read rows by their ids
 SPREADS = frozenset(("slice_backward", "select_backward", "embedding_dense_backward"))  # zeros, and a gradient in them
 
 # Up to this many elements a sort is one block's (aten/src/ATen/native/cuda/Sort.cpp, should_use_small_sort), between
@@ -45,9 +45,7 @@ def work_of(name: str, args: tuple, out: object) -> Work:
     if name == "_fused_adam_":
         return _adam(*args[:4])
     if name in PRODUCTS:
-        left = (
-            next(tensor for tensor in _tensors(args) if tensor.ndim >= 2) if name == "mm" else list(_tensors(args))[-2]
-        )
+        left = [tensor for tensor in _tensors(args) if tensor.ndim >= 2][-2]
         read = sum(map(_bytes, _tensors(args)))
         operations = 2 * results[0].numel() * left.shape[-1]
         return Work(read + written, operations=operations, arithmetic=_arithmetic(left), chain=2)
@@ -55,7 +53,9 @@ def work_of(name: str, args: tuple, out: object) -> Work:
         return Work(written, chain=0)
     if name in GATHERS:
         ids = sum(map(_bytes, _tensors(args[1:])))
-        return Work(written + ids, gathered=written, table=min(written, _bytes(args[0])), chain=2)
+        # As many rows as are written; of a bag, which adds them up, as there are ids.
+        rows = args[1].numel() * _bytes(args[0][:1]) if name == "_embedding_bag" else written
+        return Work(written + ids, gathered=rows, table=min(rows, _bytes(args[0])), chain=2)
     if name in SPREADS:
         return Work(written + 2 * _bytes(args[0]), chain=2)
     read = sum(map(_bytes, _tensors(args)))

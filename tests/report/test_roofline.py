@@ -51,6 +51,8 @@ def test_calls_of_pytorch():
     assert product.bytes == 4 * (600 + 200 + 300) and product.operations == 2 * 30 * 20 * 10
     bias = work_of("addmm", (torch.zeros(10), left.bfloat16(), right.bfloat16()), torch.zeros(30, 10).bfloat16())
     assert bias.operations == 2 * 30 * 20 * 10 and bias.arithmetic == "bf16"
+    bags = work_of("_embedding_bag", (left, torch.zeros(7, dtype=torch.int64)), torch.zeros(2, 20))
+    assert bags.gathered == 4 * 7 * 20 and bags.streamed == 4 * 2 * 20 + 8 * 7
     lists = [[torch.zeros(100), torch.zeros(5)] for _ in range(4)]
     assert work_of("_fused_adam_", tuple(lists), None).bytes == 7 * 4 * 105
     assert work_of("add", (left, torch.zeros(1).expand(30, 20)), left).bytes == 4 * (600 + 1 + 600)
