@@ -14,7 +14,8 @@ import triton.language as tl
 from torch import Tensor
 
 from ..support import accumulation_dtype
-from ..triton_support import accumulator
+from ..triton_support import accumulator, metrics_of
+from . import work
 from .operands import Operands
 
 # Most rows are in one or two triples of a batch; a popular item in 500 becomes 125 pieces, added up side by side.
@@ -77,7 +78,7 @@ def minus_log_sigmoid(x):
     return tl.maximum(-x, 0) + log, tl.where(x > 0, small, 1) / total
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.bpr_forward))
 def bpr_forward_kernel(
     h_users_ptr,  # (U, M, D)
     h_items_ptr,  # (I, M, D)
@@ -141,7 +142,7 @@ def bpr_forward_kernel(
     tl.store(partial + 1 + modalities, tl.sum(tl.where(exists[:, None], loss, 0.0), axis=0), mask=modalities < M)
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.add_up_losses))
 def add_up_losses_kernel(
     partial_ptr,  # (programs, M + 1)
     losses_ptr,  # (M + 1,)
@@ -165,7 +166,7 @@ def add_up_losses_kernel(
     tl.store(losses_ptr + places, mean.to(losses_ptr.dtype.element_ty), mask=places <= M)
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.bpr_backward))
 def bpr_backward_kernel(
     rows_ptr,  # (R, M, D): h_users, or h_items when ITEMS
     logits_ptr,  # (R, M), read when HAS_LOGITS
@@ -272,7 +273,7 @@ def bpr_backward_kernel(
             tl.store(partial_logits_ptr + slot * M + modalities, grad_logits, mask=is_modality)
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.add_up_pieces))
 def add_up_pieces_kernel(
     sorted_ptr,  # (entries,)
     ends_ptr,  # (entries,)

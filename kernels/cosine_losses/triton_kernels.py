@@ -10,7 +10,8 @@ import triton.language as tl
 from torch import Tensor
 
 from ..support import accumulation_dtype, scatter_rows
-from ..triton_support import accumulator
+from ..triton_support import accumulator, metrics_of
+from . import work
 from .cpu import EPS
 
 
@@ -50,7 +51,7 @@ def row_numbers(rows_ptr, places, exists, HAS_ROWS: tl.constexpr):
         return places
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.cosine_losses_forward))
 def cosine_losses_forward_kernel(
     x_ptr,  # (R, K, D)
     target_ptr,  # (S, L, D)
@@ -82,7 +83,7 @@ def cosine_losses_forward_kernel(
         tl.store(partial_ptr + program * P + pair, tl.sum(tl.where(exists, 1 - cosines, 0.0), axis=0))
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.cosine_losses_backward))
 def cosine_losses_backward_kernel(
     grad_ptr,  # (P,)
     x_ptr,  # (R, K, D)

@@ -7,7 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..triton_support import accumulator
+from ..triton_support import accumulator, metrics_of
+from . import work
 from .cpu import lowest_kept
 
 
@@ -19,7 +20,7 @@ def splitmix64(key):
     return key ^ (key >> 31)
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.dropout))
 def dropout_kernel(
     x_ptr,  # (n,)
     seed_ptr,  # () int64

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from ..csr import EDGES_PER_PIECE
 from ..support import accumulation_dtype
-from ..triton_support import accumulator
+from ..triton_support import accumulator, metrics_of
+from . import work
 
 SHARES = 16  # programs of a long row
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.edge_softmax_forward))
 def edge_softmax_forward_kernel(
     scores_ptr,  # (edges,)
     pieces_ptr,  # (pieces, 4): row, first edge, last edge + 1, slot or -1
@@ -47,7 +48,7 @@ def edge_softmax_forward_kernel(
         tl.store(alpha_ptr + edges, (exponent / total).to(alpha_ptr.dtype.element_ty), mask=exists)
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.long_rows_forward))
 def long_rows_forward_kernel(
     scores_ptr,  # (edges,)
     rowptr_ptr,  # (R + 1,)
@@ -86,7 +87,7 @@ def long_rows_forward_kernel(
         tl.store(alpha_ptr + edges, alpha.to(alpha_ptr.dtype.element_ty), mask=edges < last)
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.edge_softmax_backward))
 def edge_softmax_backward_kernel(
     grad_ptr,  # (edges,)
     alpha_ptr,  # (edges,)
@@ -114,7 +115,7 @@ def edge_softmax_backward_kernel(
         tl.store(out_ptr + edges, (alpha * (grad - along)).to(out_ptr.dtype.element_ty), mask=exists)
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.long_rows_backward))
 def long_rows_backward_kernel(
     grad_ptr,  # (edges,)
     alpha_ptr,  # (edges,)

@@ -12,7 +12,8 @@ import triton.language as tl
 from torch import Tensor
 
 from ..support import accumulation_dtype
-from ..triton_support import accumulator
+from ..triton_support import accumulator, metrics_of
+from . import work
 
 
 @triton.jit
@@ -89,7 +90,7 @@ def direction(query, key, M: tl.constexpr):
     return query * (M - 1) + key - (key > query).to(tl.int32)
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.infonce_forward))
 def infonce_forward_kernel(
     unit_ptr,  # (B, M, D)
     nodes_ptr,  # (B,)
@@ -127,7 +128,7 @@ def infonce_forward_kernel(
     tl.store(losses_ptr + place, logsumexp - own, mask=rows < batch)
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.infonce_backward))
 def infonce_backward_kernel(
     grad_ptr,  # ()
     unit_ptr,  # (B, M, D)

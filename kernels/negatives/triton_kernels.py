@@ -7,10 +7,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..triton_support import metrics_of
+from . import work
+
 BLOCK = 128  # one draw for each thread of four warps; a step's few thousand draws still reach many multiprocessors
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.draw_negatives))
 def draw_negatives_kernel(
     candidates_ptr,  # (C,) int64
     rowptr_ptr,  # (users + 1,) int64

@@ -13,7 +13,8 @@ import triton.language as tl
 from torch import Tensor
 
 from ..support import accumulation_dtype
-from ..triton_support import accumulator
+from ..triton_support import accumulator, metrics_of
+from . import work
 from .forms import COSINE_EPS, needs_cosines, needs_distances
 
 
@@ -48,7 +49,7 @@ def lowest(alpha, M: tl.constexpr, BLOCK_M: tl.constexpr):
     return tl.min(tl.where((tl.arange(0, BLOCK_M) < M)[None, :], alpha, float("inf")), axis=1)
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.node_losses_forward))
 def node_losses_forward_kernel(
     h_ptr,  # (N, M, D)
     logits_ptr,  # (N, M) for WEIGHT == "preference", (N,) for "free", else not read
@@ -147,7 +148,7 @@ def sum_in_order(
     return tl.sum(total, axis=0)
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.add_partials))
 def add_partials_kernel(
     partial_ptr,  # (P + 1, programs)
     mda_ptr,  # ()
@@ -180,7 +181,7 @@ def add_partials_kernel(
     tl.store(msa_ptr, msa.to(msa_ptr.dtype.element_ty))
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.node_losses_backward))
 def node_losses_backward_kernel(
     grad_mda_ptr,  # ()
     grad_msa_ptr,  # ()

@@ -9,11 +9,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..triton_support import accumulator
+from ..triton_support import accumulator, metrics_of
+from . import work
 from .cpu import NORM_EPS, contiguous_parts, empty_gradients, empty_results
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.normalize_rows_forward))
 def normalize_rows_forward_kernel(
     x_ptr,  # (R, D)
     out_ptr,  # (R, D)
@@ -39,7 +40,7 @@ def normalize_rows_forward_kernel(
     tl.store(norm_ptr + rows, norm, mask=exists)
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.normalize_rows_backward))
 def normalize_rows_backward_kernel(
     grad_ptr,  # (R, D)
     grad_norm_ptr,  # (R,), read when HAS_GRAD_NORM

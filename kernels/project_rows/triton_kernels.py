@@ -12,7 +12,8 @@ import triton.language as tl
 from torch import Tensor
 
 from ..support import accumulation_dtype
-from ..triton_support import accumulator
+from ..triton_support import accumulator, metrics_of
+from . import work
 from .cpu import gradient_of_all, gradient_of_features, project_rows_backward_cpu, project_rows_forward_cpu
 from .precision import working_dtype
 
@@ -20,7 +21,7 @@ PROGRAMS = 256  # that a product is cut into, two for each multiprocessor of a l
 SHORTEST_PART = 256  # of an inner dimension: a shorter one costs more to add up than it saves
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.project_rows_forward))
 def project_rows_forward_kernel(
     features_ptr,  # (I, F)
     items_ptr,  # (n,)
@@ -62,7 +63,7 @@ def project_rows_forward_kernel(
     )
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.project_rows_weight))
 def project_rows_weight_kernel(
     grad_ptr,  # (n, D)
     features_ptr,  # (I, F)
@@ -146,8 +147,8 @@ def project_rows_forward_triton(
     sizes = launch_sizes(dim, features.dtype)
     tiles = triton.cdiv(count, sizes["BLOCK_N"]), triton.cdiv(dim, sizes["BLOCK_D"])
     parts, per_part = parts_of(length, tiles[0] * tiles[1], sizes["BLOCK_F"])
-    work = working_dtype(features, precision)
-    out = _partial_products(parts, (count, dim), work, weight)
+    dtype = working_dtype(features, precision)
+    out = _partial_products(parts, (count, dim), dtype, weight)
     if out.numel():
         project_rows_forward_kernel[(*tiles, parts)](
             features.contiguous(),
@@ -158,7 +159,7 @@ def project_rows_forward_triton(
             per_part,
             D=dim,
             F=length,
-            **arithmetic(work, precision),
+            **arithmetic(dtype, precision),
             **sizes,
         )
     projected = _added_up(out, weight)
@@ -174,8 +175,8 @@ def project_rows_backward_triton(
     sizes = launch_sizes(dim, features.dtype)
     tiles = triton.cdiv(length, sizes["BLOCK_F"]), triton.cdiv(dim, sizes["BLOCK_D"])
     parts, per_part = parts_of(count, tiles[0] * tiles[1], sizes["BLOCK_N"])
-    work = working_dtype(features, precision)
-    out = _partial_products(parts, (dim, length), work, weight)
+    dtype = working_dtype(features, precision)
+    out = _partial_products(parts, (dim, length), dtype, weight)
     if out.numel():
         project_rows_weight_kernel[(*tiles, parts)](
             grad.contiguous(),
@@ -186,10 +187,10 @@ def project_rows_backward_triton(
             per_part,
             D=dim,
             F=length,
-            **arithmetic(work, precision),
+            **arithmetic(dtype, precision),
             **sizes,
         )
-    everywhere = gradient_of_all(grad, features, items, work) if train_features else None
+    everywhere = gradient_of_all(grad, features, items, dtype) if train_features else None
     return gradient_of_features(everywhere, features, weight, precision), _added_up(out, weight)
 
 

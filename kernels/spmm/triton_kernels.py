@@ -8,13 +8,14 @@ import triton.language as tl
 from torch import Tensor
 
 from ..support import accumulation_dtype
-from ..triton_support import accumulator
+from ..triton_support import accumulator, metrics_of
+from . import work
 
 # Where an edge's value comes from.
 CONSTANT, STORED, DEGREE_SCALED = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.row_sum))
 def row_sum_kernel(
     x_ptr,  # (C, D)
     columns_ptr,  # (edges,)
@@ -72,7 +73,7 @@ def row_sum_kernel(
         tl.store(out_ptr + row * D + dims, result.to(out_ptr.dtype.element_ty), mask=in_row)
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.add_partials))
 def add_partials_kernel(
     partial_ptr,  # (slots, D)
     splits_ptr,  # (splits, 3): row, first slot, last slot + 1
@@ -107,7 +108,7 @@ def add_partials_kernel(
     tl.store(out_ptr + row * D + dims, result.to(out_ptr.dtype.element_ty), mask=in_row)
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.edge_dot))
 def edge_dot_kernel(
     left_ptr,  # (R, D)
     right_ptr,  # (C, D)

@@ -7,10 +7,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..triton_support import accumulator
+from ..triton_support import accumulator, metrics_of
+from . import work
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.mask_seen))
 def mask_seen_kernel(
     scores_ptr,  # (B, I)
     users_ptr,  # (B,) int64
@@ -29,7 +30,7 @@ def mask_seen_kernel(
         tl.store(scores_ptr + row * num_items + items, float("-inf"), mask=edges < stop)
 
 
-@triton.jit
+@triton.jit(launch_metadata=metrics_of(work.settle_ties))
 def settle_ties_kernel(
     scores_ptr,  # (B, I)
     values_ptr,  # (B, WANTED), descending
