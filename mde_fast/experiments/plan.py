@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..models import DEFAULT_MODEL
+from ..models import DEFAULT_MODEL, find_model
 from ..options import shown
 from ..runs.assemble import without_slow_precision
 from ..runs.config import RESUMABLE_CHANGES, Config, changed_options, is_older, schema, with_options
 from ..runs.run import RunFolder
-from ..training.progress import is_over
+from ..training.progress import is_over, needed
 from .rows import EXPERIMENTS, REFERENCE, Layers, flag_of, row_config
 
 RESULT_ENTRIES = ("status", "epochs_run", "best_epoch")  # of metrics.json, that decide what is left to do
@@ -39,9 +39,10 @@ class PlannedRun:
     def result(self) -> dict[str, Any] | None:
         """What metrics.json holds if there is nothing left to train, else None."""
         result = self._metrics()
-        if result is None or not is_over(self.config.training, result["epochs_run"], result["best_epoch"]):
+        if result is None:
             return None
-        return result
+        training = needed(self.config.training, find_model(self.config.model).learns)
+        return result if is_over(training, result["epochs_run"], result["best_epoch"]) else None
 
     def epochs_done(self) -> int:
         """Epochs that an unfinished run has behind it."""

@@ -42,7 +42,7 @@ class LATTICEOptions(Options):
         choices=("lightgcn", "mf"),
     )
     n_ui_layers: int = option(2, "layers on the user-item graph", check=at_least(0))
-    n_layers: int = option(1, "layers on the item graph", check=at_least(1))
+    n_layers: int = option(1, "layers on the item graph", check=at_least(0))
     knn_k: int = option(10, "neighbours in each modality's item graph", check=at_least(1))
     lambda_coeff: float = option(0.9, "lambda, share of the graph of raw features beside the learned one", check=_share)
     reg_weight: float = option(

@@ -44,7 +44,7 @@ class MGCN(Model[MGCNOptions]):
     in a step those of the batch alone.
     """
 
-    title = "MGCN (2023): multi-view graph convolutions"
+    title = "MGCN (2023): content purified by behaviour, in views"
     Options = MGCNOptions
     min_modalities = 1
     part_names = ("bpr", "contrast", "regulariser")

@@ -48,7 +48,7 @@ class MMGFOptions(Options):
 class MMGF(Model[MMGFOptions]):
     """Scores R (P + w C): P of Turbo-CF, C = (S + S^T) / 2, S the blended graph of items' nearest by content."""
 
-    title = "MM-GF (2025): a graph filter on behaviour and content, without training"
+    title = "MMGF (2025): a graph filter on behaviour and content, without training"
     Options = MMGFOptions
     min_modalities = 1
     learns = False

@@ -45,7 +45,7 @@ class TurboCFOptions(Options):
 class TurboCF(Model[TurboCFOptions]):
     """Scores R f(P), P = (R~^T R~)^s for R~ = D_U^-alpha R D_I^(alpha - 1), the power taken weight by weight."""
 
-    title = "Turbo-CF (2024): a graph filter on behaviour, without training"
+    title = "TurboCF (2024): a graph filter on behaviour, without training"
     Options = TurboCFOptions
     learns = False
     users: Tensor

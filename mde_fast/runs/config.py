@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -154,10 +154,7 @@ def make_config(options: Mapping[str, Any]) -> Config:
     def of(room: type[Options]) -> Any:
         return room(**{name: values[name] for name in room.schema() if name in values})
 
-    training = of(TrainingOptions)
-    if not find_model(model).learns:
-        training = replace(training, epochs=1)  # every further one would be the same evaluation
-    return Config(model, of(DataOptions), of(find_model(model).Options), training, of(EvaluationOptions))
+    return Config(model, of(DataOptions), of(find_model(model).Options), of(TrainingOptions), of(EvaluationOptions))
 
 
 def _model_in(options: Mapping[str, Any], origin: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .options import TrainingOptions
@@ -28,6 +28,11 @@ class Progress:
     def seconds_per_epoch(self) -> float:
         """The median of the last epochs, evaluation included."""
         return statistics.median(row["seconds"] + row["seconds_evaluation"] for row in self.history[-9:])
+
+
+def needed(options: TrainingOptions, learns: bool) -> TrainingOptions:
+    """The options as far as a model needs them: where nothing is learned one epoch is all, others would be the same."""
+    return options if learns else replace(options, epochs=1)
 
 
 def is_over(options: TrainingOptions, epochs: int, best_epoch: int) -> bool:

@@ -25,7 +25,7 @@ from ..ranking.evaluator import Evaluator
 from ..ranking.options import EvaluationOptions
 from ..report.console import progress_bar
 from .options import TrainingOptions
-from .progress import Progress, duration, is_over, time_left
+from .progress import Progress, duration, is_over, needed, time_left
 from .step import CapturedStep, TrainingStep
 
 logger = logging.getLogger("mde_fast")
@@ -69,7 +69,7 @@ class Trainer:
             keep_best: save the parameters and embeddings of the best epoch.
         """
         self.model, self.checkpoints, self.kept, self.keep_best = model, checkpoints, kept, keep_best
-        self.training, self.evaluation = training, evaluation
+        self.training, self.evaluation = needed(training, model.learns), evaluation
         self.device = model.device
         # The reference looks at values on the CPU, which a graph cannot hold.
         captured = (

@@ -22,7 +22,6 @@ from mde_fast.kernels.dispatch import Primitive
 from mde_fast.models import Batch, Inputs, Model
 from mde_fast.nn.feature_rank import FeatureRank
 from mde_fast.ranking.options import EvaluationOptions
-from mde_fast.runs.config import make_config
 from mde_fast.search.space import searchable
 from mde_fast.training.options import TrainingOptions
 from mde_fast.training.trainer import Trainer
@@ -83,9 +82,9 @@ class ModelContract:
         trainer.fit()
         return trainer
 
-    def gone_on(self, folder: Path, **options) -> Trainer:
+    def gone_on(self, folder: Path) -> Trainer:
         """A training taken up again from what lies in its folder."""
-        trainer = self.trainer(folder, **options)
+        trainer = self.trainer(folder)
         trainer.restore()
         trainer.fit()
         return trainer
@@ -302,13 +301,11 @@ class ReadyContract(ModelContract):
         torch.testing.assert_close(one[0] @ one[1].T, two[0] @ two[1].T, rtol=1e-4, atol=1e-5)
 
     def test_a_run_is_one_evaluation(self, tmp_path):
-        config = make_config({"model": self.model.Options.owner, "epochs": 50})
-        assert config.training.epochs == 1
-        trainer = self.trained(tmp_path, epochs=1)
+        trainer = self.trained(tmp_path, epochs=50)
         assert trainer.finished() and trainer.step.steps == 0
         (row,) = trainer.progress.history
         assert row["loss"] == 0 and row["valid"] == trainer.evaluator(*trainer.model.embeddings(), "valid")
-        gone_on = self.gone_on(tmp_path, epochs=1)
+        gone_on = self.gone_on(tmp_path)
         assert gone_on.progress.history == [row] and gone_on.result() == trainer.result()
 
     def test_a_search_leaves_training_alone(self):

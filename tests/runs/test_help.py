@@ -29,7 +29,7 @@ def test_every_option_of_a_run_of_the_model(help_of, name, model):
         flag = f" --{option.replace('_', '-')} "
         assert flag in text
         after = text[text.index(flag, text.index("data options")) :]
-        assert after.find(" ".join(entry.help.split())) in range(len(flag), len(flag) + 100), option
+        assert after.find(" ".join(entry.help.split())) in range(len(flag), len(flag) + 200), option
     for group in ("data options", "model options", f"options of {model}", "training options", "evaluation options"):
         assert f"{group} (any is a YAML key too)" in text
 
