@@ -4,16 +4,14 @@ import json
 
 import pytest
 import torch
-from launches import FILE, counted
-
-from mde_fast.models import model_names
+from launches import FILE, counted, counted_models
 
 pytest.importorskip("triton")
 KEPT = json.loads(FILE.read_text())
 
 
 @pytest.mark.parametrize("precision", ("fp32", "bf16"))
-@pytest.mark.parametrize("model", model_names())
+@pytest.mark.parametrize("model", counted_models())
 def test_launches_of_a_step(model, precision):
     """A difference is a decision: ``python tests/models/launches.py`` writes the file anew."""
     kernels = counted(model, precision)
