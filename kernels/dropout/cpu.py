@@ -59,11 +59,15 @@ def _counters(x: Tensor, rows: Tensor | None) -> Iterator[tuple[slice, Tensor]]:
 
 def _key(seed: Tensor, stream: int) -> tuple[Tensor, Tensor]:
     """The two words of the key, int32 (); the device is not waited for."""
-    key = seed.reshape(()) + _signed(0x9E3779B97F4A7C15 * (stream + 1))
-    key = (key ^ ((key >> 30) & (2**34 - 1))) * KEY_FACTORS[0]
-    key = (key ^ ((key >> 27) & (2**37 - 1))) * KEY_FACTORS[1]
+    key = splitmix64_rounds(seed.reshape(()) + _signed(0x9E3779B97F4A7C15 * (stream + 1)))
     key = key ^ ((key >> 31) & (2**33 - 1))
     return key.to(torch.int32), (key >> 32).to(torch.int32)
+
+
+def splitmix64_rounds(key: Tensor) -> Tensor:
+    """SplitMix64's two multiplications of int64 numbers, all of it but for its last shift."""
+    key = (key ^ ((key >> 30) & (2**34 - 1))) * KEY_FACTORS[0]
+    return (key ^ ((key >> 27) & (2**37 - 1))) * KEY_FACTORS[1]
 
 
 def _signed(number: int) -> int:

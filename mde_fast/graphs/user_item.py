@@ -14,8 +14,7 @@ def user_item_graph(train: scipy.sparse.csr_matrix) -> CSRGraph:
     Args:
         train: R, (U, I), a one for each training interaction.
     """
-    adjacency = scipy.sparse.bmat([[None, train], [train.T, None]], format="csr")
-    return CSRGraph.from_scipy(adjacency, constant=1.0, symmetric=True)
+    return CSRGraph.from_scipy(_adjacency(train), constant=1.0, symmetric=True)
 
 
 def random_walk_graph(train: scipy.sparse.csr_matrix) -> CSRGraph:
@@ -27,8 +26,7 @@ def random_walk_graph(train: scipy.sparse.csr_matrix) -> CSRGraph:
     Returns:
         (U + I, U + I), users first; its values are not symmetric.
     """
-    adjacency = scipy.sparse.bmat([[None, train], [train.T, None]], format="csr")
-    adjacency = (adjacency + scipy.sparse.identity(adjacency.shape[0], format="csr")).tocsr()
+    adjacency = (_adjacency(train) + scipy.sparse.identity(sum(train.shape), format="csr")).tocsr()
     adjacency.data = np.repeat(1 / np.diff(adjacency.indptr), np.diff(adjacency.indptr)).astype(np.float32)
     return CSRGraph.from_scipy(adjacency)
 
@@ -37,3 +35,8 @@ def normalised_interactions(train: scipy.sparse.csr_matrix) -> CSRGraph:
     """D_U^-1/2 R D_I^-1/2, (U, I): what users hear from items in eq. 2 (MGCN, SMORE)."""
     of_users, of_items = (np.maximum(train.getnnz(axis), 1) ** -0.5 for axis in (1, 0))
     return CSRGraph.from_scipy((scipy.sparse.diags(of_users) @ train @ scipy.sparse.diags(of_items)).astype(np.float32))
+
+
+def _adjacency(train: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
+    """A, (U + I, U + I), users first."""
+    return scipy.sparse.bmat([[None, train], [train.T, None]], format="csr")

@@ -12,13 +12,8 @@ from torch.nn import functional as F
 from ..kernels import CSRGraph, cosine_losses, dropout, propagate
 from ..nn.linear import linear
 from ..nn.tables import node_table
-from ..nn.towers import feature_towers
-from ..options import Options, at_least, option
+from ..options import Options, at_least, option, share_left_out
 from .model import Batch, Inputs, Model
-
-
-def _share(value: float) -> str | None:
-    return None if 0 <= value < 1 else "must be 0 or more, and below 1"
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,9 @@ class BM3Options(Options):
 
     embedding_size: int = option(64, "d, dimensions of an embedding", check=at_least(1))
     n_layers: int = option(1, "L, layers on the user-item graph", check=at_least(0), search=(1, 2))
-    dropout: float = option(0.5, "share of a target's numbers that a step leaves out", check=_share, search=(0.3, 0.5))
+    dropout: float = option(
+        0.5, "share of a target's numbers that a step leaves out", check=share_left_out, search=(0.3, 0.5)
+    )
     cl_weight: float = option(
         2.0, "of the losses of modalities (published code; the paper has none, which is 1)", check=at_least(0)
     )
@@ -65,13 +62,7 @@ class BM3(Model[BM3Options]):
         self.table = node_table(self.num_users, self.num_items, width, generator)
         self.predictor = linear(width, width, generator)
         nn.init.xavier_normal_(self.predictor.weight, generator=generator)
-        self.towers = feature_towers(
-            inputs.features if options.train_features else inputs.frozen_features(),
-            width,
-            precision=inputs.precision,
-            generator=generator,
-            trained=options.train_features,
-        )
+        self.towers = inputs.towers(width, trained=options.train_features)
 
     @classmethod
     def build(cls, options: BM3Options, inputs: Inputs) -> BM3:

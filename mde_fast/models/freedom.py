@@ -14,13 +14,8 @@ from ..graphs.blend import blend_weights
 from ..graphs.prune import prune_by_degree
 from ..kernels import CSRGraph, bpr, propagate, spmm
 from ..nn.tables import node_table
-from ..nn.towers import feature_towers
-from ..options import Options, at_least, option
+from ..options import Options, at_least, option, share_left_out
 from .model import Batch, Inputs, Model
-
-
-def _share(value: float) -> str | None:
-    return None if 0 <= value < 1 else "must be 0 or more, and below 1"
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class FREEDOMOptions(Options):
         mmrec={"mm_image_weight": lambda image: (float(image), 1 - float(image))},
     )
     dropout: float = option(
-        0.8, "rho, share of the user-item edges that an epoch leaves out", check=_share, search=(0.8, 0.9)
+        0.8, "rho, share of the user-item edges that an epoch leaves out", check=share_left_out, search=(0.8, 0.9)
     )
     reg_weight: float = option(
         0.001,
@@ -69,14 +64,7 @@ class FREEDOM(Model[FREEDOMOptions]):
         self.num_users, self.num_items = inputs.num_users, inputs.num_items
         width, generator = options.embedding_size, inputs.generator
         self.table = node_table(self.num_users, self.num_items, width, generator)
-        self.towers = feature_towers(
-            inputs.features if options.train_features else inputs.frozen_features(),
-            width,
-            initial="pytorch",
-            precision=inputs.precision,
-            generator=generator,
-            trained=options.train_features,
-        )
+        self.towers = inputs.towers(width, trained=options.train_features, initial="pytorch")
         self.part_names = ("bpr", *(f"bpr_{name}" for name in inputs.features))
 
     @classmethod

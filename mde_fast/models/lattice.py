@@ -13,13 +13,8 @@ from ..graphs.neighbours import nearest_rows
 from ..kernels import CSRGraph, bpr, edge_dots, normalize_rows, source_rows, spmm
 from ..kernels.csr import index_dtype
 from ..nn.tables import node_table
-from ..nn.towers import feature_towers
-from ..options import Options, at_least, option
+from ..options import Options, at_least, option, share
 from .model import Batch, Inputs, Model
-
-
-def _share(value: float) -> str | None:
-    return None if 0 <= value <= 1 else "must be from 0 to 1"
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class LATTICEOptions(Options):
     n_ui_layers: int = option(2, "layers on the user-item graph", check=at_least(0))
     n_layers: int = option(1, "layers on the item graph", check=at_least(0))
     knn_k: int = option(10, "neighbours in each modality's item graph", check=at_least(1))
-    lambda_coeff: float = option(0.9, "lambda, share of the graph of raw features beside the learned one", check=_share)
+    lambda_coeff: float = option(0.9, "lambda, share of the graph of raw features beside the learned one", check=share)
     reg_weight: float = option(
         0.0, "of half the squared norms of a triple's embeddings", check=at_least(0), search=(0.0, 1e-5, 1e-4, 1e-3)
     )
@@ -76,14 +71,7 @@ class LATTICE(Model[LATTICEOptions]):
         self.num_users, self.num_items = inputs.num_users, inputs.num_items
         count, generator = len(inputs.features), inputs.generator
         self.table = node_table(self.num_users, self.num_items, options.embedding_size, generator)
-        self.towers = feature_towers(
-            inputs.features if options.train_features else inputs.frozen_features(),
-            options.feat_embed_dim,
-            initial="pytorch",
-            precision=inputs.precision,
-            generator=generator,
-            trained=options.train_features,
-        )
+        self.towers = inputs.towers(options.feat_embed_dim, trained=options.train_features, initial="pytorch")
         self.modal_weight = nn.Parameter(torch.full((count,), 1 / count))
         shape = self.num_items, count, -1
         assert stacked.values is not None

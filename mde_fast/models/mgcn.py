@@ -13,7 +13,6 @@ from ..kernels import propagate
 from ..nn.content_views import content_views, view_losses
 from ..nn.linear import linear
 from ..nn.tables import node_table
-from ..nn.towers import feature_towers
 from ..options import Options, at_least, option, positive
 from .model import Batch, Inputs, Model
 
@@ -57,14 +56,7 @@ class MGCN(Model[MGCNOptions]):
         self.num_users, self.num_items = inputs.num_users, inputs.num_items
         width, generator = options.embedding_size, inputs.generator
         self.table = node_table(self.num_users, self.num_items, width, generator)
-        self.towers = feature_towers(
-            inputs.features if options.train_features else inputs.frozen_features(),
-            width,
-            initial="pytorch",
-            precision=inputs.precision,
-            generator=generator,
-            trained=options.train_features,
-        )
+        self.towers = inputs.towers(width, trained=options.train_features, initial="pytorch")
 
         def gates() -> nn.ModuleList:
             return nn.ModuleList(linear(width, width, generator) for _ in inputs.features)

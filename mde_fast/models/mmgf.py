@@ -11,12 +11,8 @@ from torch import Tensor
 from ..graphs.blend import blend_weights
 from ..kernels import CSRGraph, spmm
 from ..nn.score_factors import score_factors
-from ..options import Options, Range, at_least, option
+from ..options import Options, Range, at_least, option, share
 from .model import Batch, Inputs, Model
-
-
-def _share(value: float) -> str | None:
-    return None if 0 <= value <= 1 else "must be from 0 to 1"
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,7 @@ class MMGFOptions(Options):
         512, "k: scores are the nearest of rank k, exact from as many as there are items on", check=at_least(1)
     )
     alpha: float = option(
-        0.89, "of D_U^-alpha R D_I^(alpha - 1): users' degrees rather than items'", check=_share, search=Range(0.5, 1.0)
+        0.89, "of D_U^-alpha R D_I^(alpha - 1): users' degrees rather than items'", check=share, search=Range(0.5, 1.0)
     )
     power: float = option(
         0.67, "s, of every weight of the graph of behaviour", check=at_least(0), search=Range(0.2, 1.2)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..graphs.store import GraphStore
 from ..nn.factors import Factors
 from ..nn.feature_rank import FeatureRank
+from ..nn.towers import feature_towers
 from ..options import Options
 
 
@@ -61,6 +62,17 @@ class Inputs:
     def frozen_features(self) -> dict[str, Tensor | Factors]:
         """Modality -> features (I, F_m) for towers that do not train them, as factors where ``rank`` makes some."""
         return {name: self.rank(name, features) for name, features in self.features.items()}
+
+    def towers(self, dim: int, *, trained: bool, initial: str = "xavier") -> nn.ModuleList:
+        """One layer (F_m, dim) for each modality, on features that are ``trained`` too or frozen."""
+        return feature_towers(
+            self.features if trained else self.frozen_features(),
+            dim,
+            initial=initial,
+            precision=self.precision,
+            generator=self.generator,
+            trained=trained,
+        )
 
 
 O = TypeVar("O", bound=Options)  # noqa: E741 - its options

@@ -13,13 +13,8 @@ from ..kernels import dropout, propagate
 from ..nn.content_views import content_views, view_losses
 from ..nn.linear import linear
 from ..nn.tables import node_table
-from ..nn.towers import feature_towers
-from ..options import Options, at_least, option, positive
+from ..options import Options, at_least, option, positive, share_left_out
 from .model import Batch, Inputs, Model
-
-
-def _share(value: float) -> str | None:
-    return None if 0 <= value < 1 else "must be 0 or more, and below 1"
 
 
 @dataclass(frozen=True)
@@ -38,7 +33,7 @@ class SMOREOptions(Options):
     cl_loss: float = option(0.01, "of the contrast of content with behaviour", check=at_least(0))
     temperature: float = option(0.2, "tau of that contrast", check=positive)
     dropout_rate: float = option(
-        0.0, "share of the preferences' numbers that a step leaves out", check=_share, search=(0.0, 0.1)
+        0.0, "share of the preferences' numbers that a step leaves out", check=share_left_out, search=(0.0, 0.1)
     )
     reg_weight: float = option(
         0.0001, "of half the squared norms of a triple's embeddings", check=at_least(0), search=(1e-5, 1e-4)
@@ -70,14 +65,7 @@ class SMORE(Model[SMOREOptions]):
         self.num_users, self.num_items = inputs.num_users, inputs.num_items
         width, generator = options.embedding_size, inputs.generator
         self.table = node_table(self.num_users, self.num_items, width, generator)
-        self.towers = feature_towers(
-            inputs.features if options.train_features else inputs.frozen_features(),
-            width,
-            initial="pytorch",
-            precision=inputs.precision,
-            generator=generator,
-            trained=options.train_features,
-        )
+        self.towers = inputs.towers(width, trained=options.train_features, initial="pytorch")
 
         def layers(count: int, *, bias: bool = True) -> nn.ModuleList:
             return nn.ModuleList(linear(width, width, generator, bias=bias) for _ in range(count))

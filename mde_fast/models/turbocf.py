@@ -10,15 +10,11 @@ from torch import Tensor
 
 from ..kernels import CSRGraph, spmm
 from ..nn.score_factors import score_factors
-from ..options import Options, Range, at_least, option
+from ..options import Options, Range, at_least, option, share
 from .model import Batch, Inputs, Model
 
 # Coefficients of P, P^2, P^3: nearer and nearer to the ideal low-pass filter.
 FILTERS = {"linear": (1.0,), "second": (2.0, -1.0), "third": (1 - 0.29, 0.1, -0.01)}
-
-
-def _share(value: float) -> str | None:
-    return None if 0 <= value <= 1 else "must be from 0 to 1"
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,7 @@ class TurboCFOptions(Options):
         512, "k: scores are the nearest of rank k, exact from as many as there are items on", check=at_least(1)
     )
     alpha: float = option(
-        0.6, "of D_U^-alpha R D_I^(alpha - 1): users' degrees rather than items'", check=_share, search=Range(0.3, 1.0)
+        0.6, "of D_U^-alpha R D_I^(alpha - 1): users' degrees rather than items'", check=share, search=Range(0.3, 1.0)
     )
     power: float = option(0.7, "s, of every weight of the items' graph", check=at_least(0), search=Range(0.2, 1.6))
     filter: str = option(

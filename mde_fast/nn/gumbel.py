@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..kernels.dropout.cpu import WEYL, splitmix64_rounds
+
 
 def gumbel_noise(shape: tuple[int, ...], seed: Tensor) -> Tensor:
     """float32 numbers -log(-log(u)), u uniform between 0 and 1: SplitMix64 of an element's number and the seed ()."""
-    mixed = torch.arange(1, torch.Size(shape).numel() + 1, device=seed.device) * -7046029254386353131 + seed
-    for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
-        mixed = (mixed ^ ((mixed >> shift) & (2 ** (64 - shift) - 1))) * factor
+    mixed = splitmix64_rounds(torch.arange(1, torch.Size(shape).numel() + 1, device=seed.device) * WEYL + seed)
     uniform = (((mixed >> 11) & (2**24 - 1)).double() + 0.5) / 2**24  # float32 has no number between the last and 1
     return -(-uniform.log()).log().float().view(shape)

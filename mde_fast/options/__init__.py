@@ -1,7 +1,7 @@
 """How an option is written, read and shown. What options there are is for the rooms and models that own them."""
 
 from .difference import Changed, described, difference
-from .schema import Option, Options, Range, at_least, option, positive, seed
+from .schema import Option, Options, Range, at_least, option, positive, seed, share, share_left_out
 from .values import convert, one_of, plain, shown
 from .yaml_file import read_mapping, to_yaml
 
@@ -20,6 +20,8 @@ __all__ = [
     "positive",
     "read_mapping",
     "seed",
+    "share",
+    "share_left_out",
     "shown",
     "to_yaml",
 ]

@@ -139,5 +139,13 @@ def positive(value: float) -> str | None:
     return None if value > 0 else "must be greater than 0"
 
 
+def share(value: float) -> str | None:
+    return None if 0 <= value <= 1 else "must be from 0 to 1"
+
+
+def share_left_out(value: float) -> str | None:
+    return None if 0 <= value < 1 else "must be 0 or more, and below 1"
+
+
 def seed(value: int) -> str | None:
     return None if 0 <= value < 2**63 else "must be 0 or more, and below 2 ** 63"
