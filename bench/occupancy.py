@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.ceilings import Ceilings, resident_programs
+from bench.data_sheets import Ceilings, resident_programs
 from bench.launches import Source
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.ceilings import GPUS, Ceilings, Prediction, predict
+from bench.data_sheets import GPUS, Ceilings, Prediction, predict
 from bench.launches import Launch, launches_of
 from bench.occupancy import resident
 from bench.sizes import make_step, of_counts, of_dataset

@@ -61,7 +61,7 @@ def make_step(config: Config, train: scipy.sparse.csr_matrix, widths: Mapping[st
         num_users=users,
         num_items=items,
         features=features,
-        graphs=DrawnNeighbours(train, dict.fromkeys(features, np.empty(0)), GraphCache(None)),
+        graphs=DrawnNeighbours(train, {name: matrix.numpy() for name, matrix in features.items()}, GraphCache(None)),
         precision=config.training.precision,
         generator=torch.Generator().manual_seed(0),
     )

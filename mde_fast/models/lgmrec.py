@@ -61,7 +61,7 @@ class LGMRec(Model[LGMRecOptions]):
         self.options, graphs = options, inputs.graphs
         self.user_item, self.interactions = graphs.user_item(), graphs.interactions()
         self.from_items = graphs.normalised_interactions()
-        self.from_users = self.from_items.transpose()
+        self.from_users = self.from_items.transpose().prepare()
         self.num_users, self.num_items = inputs.num_users, inputs.num_items
         width, generator = options.embedding_size, inputs.generator
         self.table = node_table(self.num_users, self.num_items, width, generator)

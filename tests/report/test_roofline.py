@@ -8,7 +8,7 @@ import torch
 
 pytest.importorskip("triton")
 
-from bench.ceilings import GPUS, predict, resident_programs
+from bench.data_sheets import GPUS, predict, resident_programs
 from bench.library import kernels_of, work_of
 from bench.roofline import PREDICTED, main
 from mde_fast.kernels.work import Work
