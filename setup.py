@@ -27,7 +27,15 @@ def library(kind: str) -> Extension:
         depends=[str(file) for file in sources["source_files"](KERNELS)],
         define_macros=[("MDE_FAST_SOURCES", f'"{sources["fingerprint"](KERNELS)}"')],
         # Compiled for OpenMP and linked without: the kernels use the OpenMP that torch has loaded.
-        extra_compile_args=["-std=c++17", "-O3", "-g0", "-fopenmp", "-fvisibility=hidden", *FLAGS[kind]],
+        extra_compile_args=[
+            "-std=c++17",
+            "-O3",
+            "-fno-math-errno",
+            "-g0",
+            "-fopenmp",
+            "-fvisibility=hidden",
+            *FLAGS[kind],
+        ],
         language="c++",
         optional=True,
         py_limited_api=True,

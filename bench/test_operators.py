@@ -15,7 +15,17 @@ from bench.capture import marked_as
 from bench.ceiling import copy_ceiling
 from bench.compiled import compiled_variants
 from bench.timing import interleave, synchronised
-from mde_fast.kernels import bpr, cosine_losses, dropout, infonce, node_losses, normalize_rows, project_rows, topk
+from mde_fast.kernels import (
+    adam_step,
+    bpr,
+    cosine_losses,
+    dropout,
+    infonce,
+    node_losses,
+    normalize_rows,
+    project_rows,
+    topk,
+)
 from mde_fast.kernels.bpr.reference import bpr_reference
 from mde_fast.kernels.cosine_losses.reference import cosine_losses_reference
 from mde_fast.kernels.infonce.reference import infonce_reference
@@ -142,6 +152,24 @@ def test_dropout(benchmark, sizes, device, seconds, compiled, floors):
     }
     record(benchmark, timings, "forward_backward_ms", floors(2 * x.numel(), 4 * x.numel()))
     benchmark.pedantic(synchronised(gradients, device), args=(variants["mde_fast"], [x]), rounds=5)
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16), ids=("fp32", "bf16"))
+def test_adam_step(benchmark, sizes, device, seconds, floors, dtype):
+    """torch's fused Adam rounds bfloat16 to the nearest: its time is compared, its numbers are not."""
+    table, gradient = (rows(sum(sizes), device).to(dtype) for _ in range(2))
+    moments, step = [torch.zeros_like(table) for _ in range(2)], torch.tensor(1.0, device=device)
+    theirs = torch.nn.Parameter(table.clone())
+    theirs.grad = gradient.clone()
+    optimizer = torch.optim.Adam([theirs], lr=1e-3, fused=True)
+    variants = {
+        "mde_fast": lambda: adam_step(table, gradient, *moments, step, learning_rate=1e-3),
+        "torch.optim.Adam(fused=True)": optimizer.step,
+    }
+    timings = {"forward_ms": interleave(variants, device, seconds=seconds)}
+    bytes_a_number = 7 * dtype.itemsize  # four read, three written; floors count numbers of four bytes
+    record(benchmark, timings, "forward_ms", floors(table.numel() * bytes_a_number / 4, 0))
+    benchmark.pedantic(variants["mde_fast"], rounds=5)
 
 
 def test_node_losses(benchmark, sizes, device, seconds, compiled, floors):

@@ -16,6 +16,7 @@ eq. 9     negatives       :func:`sample_negatives`               ``kernels/negat
 bootstrap losses          :func:`cosine_losses`                  ``kernels/cosine_losses``
 dropout                   :func:`dropout`                        ``kernels/dropout``
 projected content         :func:`project_rows`                   ``kernels/project_rows``
+Adam                      :func:`adam_step`                      ``kernels/adam``
 ========================  =====================================  ==========================
 
 Each folder has the same furniture: ``reference.py`` is the frozen ground truth in plain PyTorch, ``cpu.py`` the CPU
@@ -26,6 +27,7 @@ these, and ``__init__.py`` the autograd function and the public one, which check
 ``support.py`` and, for kernels, ``triton_support.py`` hold what operators share.
 """
 
+from .adam import adam_step
 from .bpr import bpr
 from .cosine_losses import cosine_losses
 from .csr import CSRGraph
@@ -43,6 +45,7 @@ from .topk import topk
 __all__ = [
     "CSRGraph",
     "NegativeTable",
+    "adam_step",
     "bpr",
     "cosine_losses",
     "dropout",

@@ -162,6 +162,7 @@ class Primitive:
         self._cpu = cpu
         self._launchers: dict[str, Callable] = {}
         self._fastest: dict[tuple, Callable] = {}
+        self._measurable = "!" not in schema  # what writes in place must not be run once more
         _library.define(schema)
         _library.impl(self.name, self._run, "CompositeExplicitAutograd")
         torch.library.register_fake(f"mde_fast::{self.name}", fake, lib=_library)
@@ -195,7 +196,7 @@ class Primitive:
         if kernel is self._cpu or not dtypes <= native.ELEMENTS.keys():
             return self._cpu
         numbers = sum(tensor.numel() for tensor in tensors)
-        if numbers < MEASURED_FROM or _asked_for()[0]:
+        if numbers < MEASURED_FROM or _asked_for()[0] or not self._measurable:
             return kernel
         size = (numbers.bit_length(), *sorted(map(str, dtypes)), torch.get_num_threads())
         if size not in self._fastest:

@@ -1,6 +1,7 @@
 // All native kernels as one library.
 #include "native.h"
 
+#include "adam/native.cpp"
 #include "bpr/native.cpp"
 #include "cosine_losses/native.cpp"
 #include "dropout/native.cpp"

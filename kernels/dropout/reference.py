@@ -6,12 +6,12 @@ from torch import Tensor
 LOW_32 = 2**32 - 1
 
 
-def mask_reference(shape: torch.Size, seed: Tensor, stream: int, share: float, rows: Tensor | None) -> Tensor:
-    """Which elements stay, a bool for each: the ``1 - share`` with the largest hashes, read as signed 32-bit numbers.
+def bits_reference(shape: torch.Size, seed: Tensor, stream: int, rows: Tensor | None = None) -> Tensor:
+    """32 bits for each element, as numbers of 0 or more.
 
     Seed and stream become a key of two words (SplitMix64). An element's number in row-major order is mixed (triple32 of
-    C. Wellons' hash-prospector, whose last shift does not reach the bits that decide), one word of the key going in
-    before the first multiplication and one before the last.
+    C. Wellons' hash-prospector without its last shift, which does not reach the upper bits), one word of the key going
+    in before the first multiplication and one before the last.
     """
     key = _splitmix64(int(seed) + (stream + 1) * 0x9E3779B97F4A7C15)
     low, high = key & LOW_32, key >> 32
@@ -23,8 +23,14 @@ def mask_reference(shape: torch.Size, seed: Tensor, stream: int, share: float, r
     mixed = _times(mixed ^ (mixed >> 11), 0xAC4C1B51)
     mixed = (mixed + high) & LOW_32
     mixed = _times(mixed ^ (mixed >> 15), 0x31848BAB)
+    return mixed.view(shape)
+
+
+def mask_reference(shape: torch.Size, seed: Tensor, stream: int, share: float, rows: Tensor | None) -> Tensor:
+    """Which elements stay, a bool for each: the ``1 - share`` with the largest bits, read as signed numbers."""
+    mixed = bits_reference(shape, seed, stream, rows)
     signed = torch.where(mixed < 2**31, mixed, mixed - 2**32)
-    return (signed >= min(round(share * 2**32), LOW_32) - 2**31).view(shape).to(seed.device)
+    return (signed >= min(round(share * 2**32), LOW_32) - 2**31).to(seed.device)
 
 
 def dropout_reference(x: Tensor, share: float, seed: Tensor, stream: int, rows: Tensor | None) -> Tensor:

@@ -7,17 +7,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..triton_counted_bits import bits_key, counted_bits
 from ..triton_support import accumulator, metrics_of
 from . import work
 from .cpu import lowest_kept
-
-
-@triton.jit
-def splitmix64(key):
-    """The last steps of SplitMix64, of a uint64."""
-    key = (key ^ (key >> 30)) * 0xBF58476D1CE4E5B9
-    key = (key ^ (key >> 27)) * 0x94D049BB133111EB
-    return key ^ (key >> 31)
 
 
 @triton.jit(launch_metadata=metrics_of(work.dropout))
@@ -39,19 +32,12 @@ def dropout_kernel(
     exists = elements < count
     x = tl.load(x_ptr + elements, mask=exists, other=0.0).to(ACC)
 
-    seed = tl.load(seed_ptr).to(tl.uint64, bitcast=True)
-    key = splitmix64(seed + tl.full((), (STREAM + 1) * 0x9E3779B97F4A7C15 % 2**64, tl.uint64))
-    low, high = key.to(tl.uint32), (key >> 32).to(tl.uint32)
+    low, high = bits_key(tl.load(seed_ptr), STREAM)
     if HAS_ROWS:
         numbers = tl.load(rows_ptr + elements // WIDTH, mask=exists, other=0) * WIDTH + elements % WIDTH
     else:
         numbers = elements
-    mixed = numbers.to(tl.uint32) ^ low
-    mixed = (mixed ^ (mixed >> 17)) * 0xED5AD4BB
-    mixed = (mixed ^ (mixed >> 11)) * 0xAC4C1B51
-    mixed += high
-    mixed = (mixed ^ (mixed >> 15)) * 0x31848BAB
-    kept = mixed.to(tl.int32, bitcast=True) >= least
+    kept = counted_bits(numbers, low, high).to(tl.int32, bitcast=True) >= least
     out = tl.where(kept, x * tl.full((BLOCK,), scale, dtype=ACC), 0.0)
     tl.store(out_ptr + elements, out.to(out_ptr.dtype.element_ty), mask=exists)
 

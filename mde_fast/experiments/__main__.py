@@ -35,6 +35,7 @@ EPILOG = """experiments:
   table2      MDE without MDA, without MSA, without NLT, and whole (Table II)
   figure2     variant A with preferences 0.1 to 0.9, variant B and MDE (Figure 2)
   precision   bf16 towers against float32
+  storage     tables, what passes over graphs, and Adam's moments in bf16 against float32
 
 Every option is a flag and holds for all rows whose model has it; --ROW.OPTION holds for one row alone, such as
 --lightgcn.learning-rate 0.001. What makes a row that row cannot be set. Runs that several experiments need are trained

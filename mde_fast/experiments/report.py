@@ -180,7 +180,7 @@ def _of_source(source: str) -> str:
 
 def _sources(results: Mapping[str, Any]) -> tuple[Section, ...]:
     """The section about published figures; none where no paper has any."""
-    if results["experiment"] == "precision":
+    if results["experiment"] in ("precision", "storage"):
         return ()
     blocks: tuple[Paragraph | Bullets, ...]
     if results["experiment"] == "figure2":

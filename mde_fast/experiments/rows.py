@@ -54,6 +54,7 @@ ROWS = {
     "free": Row("variant B", {"nlt": "free"}),
     "dragon-like": Row("DRAGON-like", DRAGON_LIKE),
     **{label.lower(): Row(label, published=label, model=label.lower()) for label in SYSTEMS},
+    "mde-halves": Row("MDE, tables in bf16", {"storage": "bf16"}),
     "mde-bf16": Row("MDE, bf16", {"precision": "bf16", "slow_precision": True}),
 }
 
@@ -81,6 +82,9 @@ EXPERIMENTS = {
     ),
     "precision": Experiment(
         "Precision: bf16 towers against float32", ("mde", "mde-bf16"), "below float32?", varies=("precision",)
+    ),
+    "storage": Experiment(
+        "Storage: bf16 tables against float32", ("mde", "mde-halves"), "below float32?", varies=("storage",)
     ),
 }
 

@@ -83,11 +83,12 @@ def inspect_run(path: str | Path, *, data_dir: str | None = None) -> Inspection:
     if not isinstance(model, HasPreferences):
         raise InputError(f"{path}: its model has no modality preferences to show; inspect a run of --model mde")
     evaluator = Evaluator(dataset, (20,))
-    recall, tested = evaluator.per_user(*model.embeddings(), "test")
+    user_vectors, item_vectors = model.embeddings()
+    recall, tested = evaluator.per_user(user_vectors.float(), item_vectors.float(), "test")
     recall_of_users = np.full(dataset.num_users, np.nan)
     recall_of_users[tested] = recall[RECALL]
     preferences = [alpha.numpy() for alpha in model.preference_values()]
-    cosines = [_cosines(h) for h in model.encode()]
+    cosines = [_cosines(h.float()) for h in model.encode()]
     train = dataset.train_matrix
     degrees = [np.diff(train.indptr), np.bincount(train.indices, minlength=dataset.num_items)]
     return Inspection(

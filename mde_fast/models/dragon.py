@@ -55,6 +55,7 @@ class DRAGON(Model[DRAGONOptions]):
 
     title = "DRAGON (2023): dyadic relations and homogeneous graphs"
     Options = DRAGONOptions
+    node_tables = ("content.preferences",)
     min_modalities = 1
     part_names = ("bpr", "regulariser")
 

@@ -45,6 +45,7 @@ class DualGNN(Model[DualGNNOptions]):
 
     title = "DualGNN (2021): a graph of users beside users and items"
     Options = DualGNNOptions
+    node_tables = ("content.preferences",)
     min_modalities = 1
     part_names = ("bpr", "regulariser")
 

@@ -54,6 +54,7 @@ class FREEDOM(Model[FREEDOMOptions]):
 
     title = "FREEDOM (2023): frozen item graph, pruned interactions"
     Options = FREEDOMOptions
+    node_tables = ("table",)
     min_modalities = 1
 
     def __init__(self, options: FREEDOMOptions, inputs: Inputs, user_item: CSRGraph, item_item: CSRGraph):

@@ -35,6 +35,7 @@ class LightGCN(Model[LightGCNOptions]):
 
     title = "LightGCN (2020): behaviour alone"
     Options = LightGCNOptions
+    node_tables = ("table",)
     part_names = ("bpr", "regulariser")
 
     def __init__(self, options: LightGCNOptions, user_item: CSRGraph, num_users: int, generator: torch.Generator):

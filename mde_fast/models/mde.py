@@ -135,6 +135,7 @@ class MDE(Model[MDEOptions], HasPreferences):
 
     title = "MDE (2025): modality discrimination enhancement"
     Options = MDEOptions
+    node_tables = ("user_table",)
     min_modalities = 2
 
     def __init__(
@@ -212,7 +213,7 @@ class MDE(Model[MDEOptions], HasPreferences):
 
     def _inputs(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """E(0) (U + I, M, D) from the towers' (I, M, D), and the norms of the user table's rows (U, M)."""
-        scale = self.options.input_scale
+        scale, items = self.options.input_scale, items.to(self.user_table.dtype)
         if self.options.row_normalize:
             inputs, norms = normalize_rows_with_norms(self.user_table, items, scale=scale)
             return inputs, norms[: self.num_users]

@@ -85,6 +85,8 @@ class Model(nn.Module, Generic[O], ABC):
         title: name, paper and year, for people.
         Options: the class of its options.
         min_modalities: how many modalities it needs; 0 means that it does not look at item content.
+        node_tables: names of the parameters with a row for each user or item that can be stored in bfloat16; none where
+            a model has no way to.
         learns: whether there is anything to train. What learns nothing is ready when it is built: it has no parameters
             and no loss, a run of it is one evaluation, and chance, seed and learning rate have no say in it.
         part_names: names of what :meth:`loss_parts` returns, in its order; none where nothing is learned.
@@ -93,6 +95,7 @@ class Model(nn.Module, Generic[O], ABC):
     title: ClassVar[str]
     Options: ClassVar[type[Options]]
     min_modalities: ClassVar[int] = 0
+    node_tables: ClassVar[tuple[str, ...]] = ()
     learns: ClassVar[bool] = True
     part_names: tuple[str, ...] = ()
 
@@ -100,6 +103,13 @@ class Model(nn.Module, Generic[O], ABC):
     def device(self) -> torch.device:
         """Where its parameters are, or what else it keeps."""
         return next(itertools.chain(self.parameters(), self.buffers())).device
+
+    def store_tables(self, dtype: torch.dtype) -> None:
+        """Store the ``node_tables`` in a type, and so their gradients and all that follows from them."""
+        for name in self.node_tables:
+            owner, _, last = name.rpartition(".")
+            module = self.get_submodule(owner)
+            setattr(module, last, nn.Parameter(getattr(module, last).data.to(dtype)))
 
     @classmethod
     @abstractmethod

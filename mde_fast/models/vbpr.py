@@ -43,6 +43,7 @@ class VBPR(Model[VBPROptions]):
 
     title = "VBPR (2016): factors beside projected content"
     Options = VBPROptions
+    node_tables = ("user_table", "item_table")
     min_modalities = 1
     part_names = ("bpr", "regulariser")
 

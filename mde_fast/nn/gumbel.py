@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..kernels.dropout.cpu import WEYL, splitmix64_rounds
+from ..kernels.counted_bits import WEYL, splitmix64_rounds
 
 
 def gumbel_noise(shape: tuple[int, ...], seed: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..files.places import user_cache, user_path
 from ..graphs import GraphCache, GraphStore
 from ..kernels import dispatch
-from ..models import Inputs, Model, find_model
+from ..models import Inputs, Model, find_model, model_names
 from ..nn.feature_rank import FeatureRank
 from ..training.memory import keep_freed_memory
 from ..training.options import TrainingOptions
@@ -116,6 +116,9 @@ def make_model(
             f"{dataset.name}: {config.model} needs features of {_count(model.min_modalities)} or more, found "
             f"{', '.join(modalities) or 'none'}; name the files with --features image=...,text=..."
         )
+    if config.training.storage == "bf16" and not model.node_tables:
+        able = ", ".join(name for name in model_names() if find_model(name).node_tables)
+        raise InputError(f"storage: {config.model} is stored in fp32 alone; bf16 is for {able}")
     keep_freed_memory()  # graph building and, on a CPU, training allocate the same large blocks over and over
     cache = cache or GraphCache(graph_folder(config.data))
     inputs = Inputs(
@@ -127,7 +130,10 @@ def make_model(
         generator=torch.Generator().manual_seed(config.training.seed),
         rank=FeatureRank(config.training.feature_rank, cache),
     )
-    return model.build(config.hyper, inputs).to(device)
+    built = model.build(config.hyper, inputs)
+    if config.training.storage == "bf16":
+        built.store_tables(torch.bfloat16)
+    return built.to(device)
 
 
 def _count(modalities: int) -> str:

@@ -66,12 +66,12 @@ def _of_libc(name: str):
 
 
 def out_of_memory_advice(error: BaseException) -> str:
-    """What helps where :func:`is_out_of_memory`; bf16 only where it is not slower."""
+    """What helps where :func:`is_out_of_memory`; bf16 products only where they are not slower."""
     on_gpu = isinstance(error, torch.OutOfMemoryError)
     times = None if on_gpu else product_times()
     advice = ["--device cpu"] if on_gpu else []
     advice += ["--precision bf16"] if times is None or times.bfloat16 <= times.float32 else []
-    return ", ".join([*advice, "a smaller train_batch_size, embedding_size or projection_hidden"])
+    return ", ".join([*advice, "--storage bf16", "a smaller train_batch_size, embedding_size or projection_hidden"])
 
 
 def is_out_of_memory(error: BaseException) -> bool:

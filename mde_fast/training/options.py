@@ -37,6 +37,13 @@ class TrainingOptions(Options):
     slow_precision: bool = option(
         False, "train in bf16 also on a CPU that is slower in it, which is measured", since="0.2.0"
     )
+    storage: str = option(
+        "fp32",
+        "of tables of users and items, their gradients, what passes over the graphs and Adam's moments; bf16 halves "
+        "their memory, sums are float32",
+        choices=("fp32", "bf16"),
+        since="0.2.0",
+    )
     operators: str = option(
         "auto",
         "how operators run: auto is Triton kernels on a GPU and native ones on a CPU, but for those that are measured "

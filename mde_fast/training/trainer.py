@@ -24,6 +24,7 @@ from ..options import described, difference
 from ..ranking.evaluator import Evaluator
 from ..ranking.options import EvaluationOptions
 from ..report.console import progress_bar
+from .adam import StoredAdam
 from .options import TrainingOptions
 from .progress import Progress, duration, is_over, needed, time_left
 from .step import CapturedStep, TrainingStep
@@ -75,12 +76,11 @@ class Trainer:
         captured = (
             model.learns and self.device.type == "cuda" and training.cuda_graph and not use_reference(self.device)
         )
-        self.optimizer = torch.optim.Adam(
-            [{"params": list(model.parameters())}],  # a group may be empty, where nothing is learned
-            lr=training.learning_rate,
-            fused=True,
-            capturable=captured,
-        )
+        groups = [{"params": list(model.parameters())}]  # a group may be empty, where nothing is learned
+        if training.storage == "bf16":
+            self.optimizer = StoredAdam(groups, lr=training.learning_rate)
+        else:
+            self.optimizer = torch.optim.Adam(groups, lr=training.learning_rate, fused=True, capturable=captured)
         self.evaluator = Evaluator(dataset, evaluation.cutoffs, self.device)
         self.generator = torch.Generator(self.device).manual_seed(training.seed)
         self.users = torch.from_numpy(dataset.train.users).to(self.device)
@@ -188,7 +188,8 @@ class Trainer:
         """Evaluate, and record the epoch."""
         progress, metric = self.progress, self.evaluation.metric
         started = time.perf_counter()
-        self.vectors = self.model.embeddings()
+        users, items = self.model.embeddings()
+        self.vectors = users.float(), items.float()
         if not all(torch.isfinite(vectors).all() for vectors in self.vectors):  # an update went wrong after its loss
             raise self._not_finite(progress.step, "the embeddings are not finite")
         progress.epoch, progress.step = progress.epoch + 1, 0

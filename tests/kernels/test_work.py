@@ -12,6 +12,7 @@ from bench.launches import declared, recorded, without_numbers
 from mde_fast.kernels import (
     CSRGraph,
     NegativeTable,
+    adam_step,
     bpr,
     cosine_losses,
     dropout,
@@ -27,7 +28,7 @@ from mde_fast.kernels.topk.primitives import mask_seen
 from mde_fast.kernels.work import SECTOR, Work
 
 OPERATORS = (
-    *("bpr", "cosine_losses", "dropout", "edges", "infonce", "negatives", "node_losses", "normalize_rows"),
+    *("adam", "bpr", "cosine_losses", "dropout", "edges", "infonce", "negatives", "node_losses", "normalize_rows"),
     *("project_rows", "spmm", "topk"),
 )
 
@@ -106,6 +107,13 @@ def test_dropout():
         dropout(meta(30, 8), 0.3, ids())
     (launch,) = launches
     assert launch.work.bytes == 2 * 30 * 8 * 4 + 8
+
+
+def test_adam_step():
+    with recorded() as launches:
+        adam_step(*(meta(30, 8, dtype=torch.bfloat16) for _ in range(4)), meta(), learning_rate=0.1)
+    (launch,) = launches
+    assert launch.work.bytes == 7 * 30 * 8 * 2 + 4  # four read, three written, and the number of the step
 
 
 def test_infonce():

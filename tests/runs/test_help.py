@@ -113,7 +113,7 @@ def test_choices_and_defaults(help_of):
         (
             "experiments",
             [
-                "EXPERIMENT table1, table2, figure2, precision",
+                "EXPERIMENT table1, table2, figure2, precision, storage",
                 "--seeds N,N,... train each row",
                 "--jobs N runs side by side",
                 "--output DIR reports",

@@ -78,6 +78,6 @@ def test_a_search_chooses_float32(processor, command, shop):
 
 def test_what_is_slower_is_not_recommended_when_memory_is_short(processor):
     on_gpu = torch.OutOfMemoryError("CUDA out of memory")
-    assert "--device cpu, --precision bf16, a smaller" in out_of_memory_advice(on_gpu)
-    assert ("bf16" in out_of_memory_advice(MemoryError())) == (processor == "fast")
+    assert "--device cpu, --precision bf16, --storage bf16, a smaller" in out_of_memory_advice(on_gpu)
+    assert ("--precision bf16" in out_of_memory_advice(MemoryError())) == (processor == "fast")
     assert "--device cpu" not in out_of_memory_advice(MemoryError())
