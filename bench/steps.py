@@ -8,6 +8,7 @@ from mde_fast.data.dataset import InteractionDataset
 from mde_fast.kernels import NegativeTable, random_bits
 from mde_fast.runs.assemble import make_model
 from mde_fast.runs.config import Config
+from mde_fast.training.adam import make_optimizer
 from mde_fast.training.step import CapturedStep, TrainingStep
 
 STEP_REPLAYED, STEP_EAGER = "a step that is a CUDA graph", "an eager step"  # how steps are launched on a GPU
@@ -26,9 +27,7 @@ def make_step(
     ``captured``: as a CUDA graph. ``capturable``: one that a timer can make a CUDA graph of, though it is eager.
     """
     model = make_model(config, dataset, device)
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=config.training.learning_rate, fused=True, capturable=captured or capturable
-    )
+    optimizer = make_optimizer(model, config.training, capturable=captured or capturable)
     model.begin_epoch(torch.Generator(device).manual_seed(0))
     users, items = (torch.from_numpy(column).to(device) for column in (dataset.train.users, dataset.train.items))
     order = torch.randperm(len(users), generator=torch.Generator().manual_seed(0)).to(device)

@@ -13,7 +13,7 @@ from tiny import tiny_dataset
 from mde_fast.kernels import NegativeTable, random_bits
 from mde_fast.runs.assemble import make_model
 from mde_fast.runs.config import make_config
-from mde_fast.training.adam import StoredAdam
+from mde_fast.training.adam import make_optimizer
 from mde_fast.training.step import CapturedStep, TrainingStep
 
 BATCH_SIZE = 64
@@ -49,12 +49,9 @@ CONFIGURATIONS = {
 def step_of(kind, device, options=SMALL, batch_size=BATCH_SIZE, size=(40, 30)):
     """A step of a fresh model with its triples loaded."""
     dataset = tiny_dataset(num_users=size[0], num_items=size[1])
-    config = make_config({"dataset": "tiny", "cache_dir": "none", **options})
+    config = make_config({"dataset": "tiny", "cache_dir": "none", "learning_rate": 0.01, **options})
     model = make_model(config, dataset, torch.device(device))
-    if config.training.storage == "bf16":
-        optimizer = StoredAdam(model.parameters(), lr=0.01)
-    else:
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True, capturable=device == "cuda")
+    optimizer = make_optimizer(model, config.training, capturable=device == "cuda")
     model.begin_epoch(torch.Generator(device).manual_seed(0))
     users, items = (torch.from_numpy(column).to(device) for column in (dataset.train.users, dataset.train.items))
     negatives = NegativeTable.build(users, items, dataset.num_users, dataset.num_items)

@@ -8,6 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from ..kernels import adam_step
+from .options import TrainingOptions
+
+
+def make_optimizer(model: nn.Module, options: TrainingOptions, *, capturable: bool = False) -> torch.optim.Optimizer:
+    """Adam for a training; ``capturable`` in a CUDA graph."""
+    groups = [{"params": list(model.parameters())}]  # a group may be empty, where nothing is learned
+    if options.storage == "bf16":
+        return StoredAdam(groups, lr=options.learning_rate)
+    return torch.optim.Adam(groups, lr=options.learning_rate, fused=True, capturable=capturable)
 
 
 class StoredAdam(torch.optim.Optimizer):

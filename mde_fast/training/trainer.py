@@ -24,7 +24,7 @@ from ..options import described, difference
 from ..ranking.evaluator import Evaluator
 from ..ranking.options import EvaluationOptions
 from ..report.console import progress_bar
-from .adam import StoredAdam
+from .adam import make_optimizer
 from .options import TrainingOptions
 from .progress import Progress, duration, is_over, needed, time_left
 from .step import CapturedStep, TrainingStep
@@ -76,11 +76,7 @@ class Trainer:
         captured = (
             model.learns and self.device.type == "cuda" and training.cuda_graph and not use_reference(self.device)
         )
-        groups = [{"params": list(model.parameters())}]  # a group may be empty, where nothing is learned
-        if training.storage == "bf16":
-            self.optimizer = StoredAdam(groups, lr=training.learning_rate)
-        else:
-            self.optimizer = torch.optim.Adam(groups, lr=training.learning_rate, fused=True, capturable=captured)
+        self.optimizer = make_optimizer(model, training, capturable=captured)
         self.evaluator = Evaluator(dataset, evaluation.cutoffs, self.device)
         self.generator = torch.Generator(self.device).manual_seed(training.seed)
         self.users = torch.from_numpy(dataset.train.users).to(self.device)
