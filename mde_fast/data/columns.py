@@ -25,6 +25,7 @@ SPELLINGS = {
     "item": "item itemid iid product productid asin parentasin sku movie movieid track trackid song songid video "
     "videoid article articleid book bookid business businessid poi poiid",
     "time": "timestamp time date datetime ts unixreviewtime createdat",
+    "weight": "rating ratings overall stars score weight",
     "split": "split splitlabel xlabel fold subset",
 }
 
@@ -63,7 +64,7 @@ class ColumnNames:
             if role == "time" and ("split" in found or not temporal):
                 continue
             name = getattr(self, role)
-            position = find_spelling(header, role) if name is None else self._named(header, role, name, path)
+            position = find_spelling(header, role) if name is None else named_column(header, role, name, path)
             if position is not None:
                 found[role] = position
             elif role != "split":
@@ -81,15 +82,21 @@ class ColumnNames:
                 )
         return found
 
-    def _named(self, header: list[str], role: str, name: str, path: Path) -> int:
-        if name in header:
-            return header.index(name)
-        untyped = [column.split(":")[0] for column in header]
-        if name in untyped:
-            return untyped.index(name)
-        close = difflib.get_close_matches(name, header, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise InputError(f"{path}: no column {name!r} (--{role}-column); the columns are: {listed(header)}{hint}")
+
+def named_column(header: list[str], role: str, name: str, path: Path) -> int:
+    """Position of a column that the user named.
+
+    Raises:
+        InputError: it is not there.
+    """
+    if name in header:
+        return header.index(name)
+    untyped = [column.split(":")[0] for column in header]
+    if name in untyped:
+        return untyped.index(name)
+    close = difflib.get_close_matches(name, header, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise InputError(f"{path}: no column {name!r} (--{role}-column); the columns are: {listed(header)}{hint}")
 
 
 def find_spelling(header: list[str], role: str) -> int | None:
