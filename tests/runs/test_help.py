@@ -141,7 +141,9 @@ def test_the_program_is_called_as_it_is_typed(help_of, name):
     assert help_of(name).startswith(f"usage: python -m mde_fast.{name} [")
 
 
-@pytest.mark.parametrize("model, names", [("mde", "large, lfm2k, tiktok, none"), ("lightgcn", "default, large, lfm2k, none")])
+@pytest.mark.parametrize(
+    "model, names", [("mde", "large, lfm2k, tiktok, none"), ("lightgcn", "default, large, lfm2k, none")]
+)
 def test_where_options_come_from(help_of, model, names):
     text = help_of("train", "--model", model)
     assert f"options found for {model} on a dataset; --config and flags win over them. {names}, or a YAML file" in text

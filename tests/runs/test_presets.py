@@ -19,7 +19,7 @@ from mde_fast.runs.config import Config, make_config, schema
 from mde_fast.runs.presets import find_preset, preset_names
 from mde_fast.runs.run import RunFolder
 
-SHIPPED = {"mde": ["large", "tiktok"], "lightgcn": ["default", "large"]}
+SHIPPED = {"mde": ["large", "lfm2k", "tiktok"], "lightgcn": ["default", "large", "lfm2k"]}
 SECTIONS = [(model, name) for model, names in SHIPPED.items() for name in names]
 FLAGS = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items() if name != "learning_rate"]
 REPOSITORY = Path(__file__).parents[2]
