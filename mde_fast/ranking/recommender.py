@@ -228,14 +228,14 @@ class Recommender:
         return item if row is None else self.items[row]
 
     @cached_property
-    def _trained(self) -> list[bool]:
+    def trained(self) -> list[bool]:
         """(U,) whether a user has training interactions; before they were kept apart no other user's were kept."""
         graph = self.catalogue.known if self.catalogue.train is None else self.catalogue.train
         return (graph.degrees() > 0).tolist()
 
     def _trained_row(self, external: Any) -> int | None:
         row = self.users.row(external)
-        return row if row is not None and self._trained[row] else None
+        return row if row is not None and self.trained[row] else None
 
     def _refusal(self, external: Any) -> InputError:
         if self.users.row(external) is None:

@@ -12,7 +12,7 @@ import torch
 from small_runs import FLAGS, LIGHTGCN_FLAGS, OPTIONS, write_shop
 
 import mde_fast.runs.life
-from mde_fast import evaluate, recommend, train
+from mde_fast import evaluate, export, recommend, train
 from mde_fast.commands import run_command
 from mde_fast.experiments import __main__ as experiments
 from mde_fast.inspect import __main__ as inspect
@@ -105,6 +105,7 @@ def command(capsys, monkeypatch):
         "train": train,
         "evaluate": evaluate,
         "recommend": recommend,
+        "export": export,
         "experiments": experiments,
         "inspect": inspect,
         "search": search,

@@ -114,6 +114,17 @@ def test_choices_and_defaults(help_of):
             ],
         ),
         (
+            "export",
+            [
+                "RUN run folder",
+                "--output DIR folder to make",
+                "--index {flat,hnsw,none} flat is exact",
+                "--candidates {known,content,all} the index holds",
+                "--k N the index is measured",
+                "--json print JSON",
+            ],
+        ),
+        (
             "experiments",
             [
                 "EXPERIMENT table1, table2, figure2, precision, storage",
@@ -134,12 +145,12 @@ def test_the_commands_own_flags(help_of, name, flags):
         assert flag in text
 
 
-@pytest.mark.parametrize("name", ["train", "recommend", "experiments", "search"])
+@pytest.mark.parametrize("name", ["train", "recommend", "export", "experiments", "search"])
 def test_examples(help_of, name):
     assert f"examples: python -m mde_fast.{name}" in help_of(name)
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "recommend", "inspect", "search"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "recommend", "export", "inspect", "search"])
 def test_the_program_is_called_as_it_is_typed(help_of, name):
     assert help_of(name).startswith(f"usage: python -m mde_fast.{name} [")
 
