@@ -164,7 +164,7 @@ def _row_numbers(part: str, name: str, column: Rows) -> np.ndarray:
 
 
 def ranked_metrics(
-    ranked: np.ndarray, relevant: scipy.sparse.csr_matrix, cutoffs: Sequence[int]
+    ranked: np.ndarray, relevant: scipy.sparse.csr_matrix, cutoffs: Sequence[int], *, hits: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
     """Recall, precision, MAP and NDCG of each user at each cut-off.
 
@@ -175,11 +175,12 @@ def ranked_metrics(
         ranked: (B, K') item ids, best first; -1 for no item. Fewer columns than a cut-off count as misses.
         relevant: (B, I), a one for each relevant item; every row has one or more.
         cutoffs: values of K.
+        hits: what :func:`hits_of` says of them, where it is known already.
 
     Returns:
         ``metric@K`` -> (B,) float64.
     """
-    hits = _hits(ranked, relevant)
+    hits = hits_of(ranked, relevant) if hits is None else hits
     counts = np.diff(relevant.indptr).astype(np.float64)
     positions = np.arange(1, hits.shape[1] + 1)
     hits_so_far = hits.cumsum(axis=1)
@@ -197,7 +198,7 @@ def ranked_metrics(
     return result
 
 
-def _hits(ranked: np.ndarray, relevant: scipy.sparse.csr_matrix) -> np.ndarray:
+def hits_of(ranked: np.ndarray, relevant: scipy.sparse.csr_matrix) -> np.ndarray:
     """(B, K) float64, 1 where the ranked item is relevant: each relevant item is looked for in its row's ranking."""
     hits = np.zeros(ranked.shape)
     rows = np.repeat(np.arange(relevant.shape[0]), np.diff(relevant.indptr))

@@ -19,8 +19,9 @@ from ..errors import InputError
 from ..files import exclusive, without_prefix
 from ..models import Model
 from ..options import described, shown
+from ..ranking.beyond import BeyondAccuracy
 from ..ranking.catalogue import describe_catalogue, feature_hashes, save_catalogue
-from ..ranking.evaluator import Evaluator, format_metrics
+from ..ranking.evaluator import Evaluator, average_metrics, format_metrics, hits_of, ranked_metrics
 from ..report.curves import plot_curves
 from ..report.honesty import is_stand_in, remark
 from ..training.memory import releases_memory
@@ -206,13 +207,23 @@ def _report(run: RunFolder, config: Config, result: dict[str, Any], dataset: Int
     logger.info("recommend with: python -m mde_fast.recommend %s --user %s --k 10", folder, user)
 
 
-def evaluate_run(path: str | Path, *, topk: tuple[int, ...] = (), data_dir: str | None = None) -> dict[str, Any]:
+def evaluate_run(
+    path: str | Path,
+    *,
+    topk: tuple[int, ...] = (),
+    data_dir: str | None = None,
+    beyond: bool = False,
+    groups: tuple[int, ...] = (),
+) -> dict[str, Any]:
     """Validation and test metrics of a run's best epoch, computed again from its embeddings.
 
     Args:
         path: the run folder.
         topk: cut-offs; default those of the run.
         data_dir: where dataset folders are now, when they have moved.
+        beyond: also what the lists are like beside being right, and all metrics by groups of users.
+        groups: of these groups the most train interactions of each, see
+            :func:`mde_fast.ranking.beyond.user_groups`.
     """
     run = RunFolder.open(path)
     changes = {"topk": topk, "data_dir": data_dir}
@@ -222,15 +233,24 @@ def evaluate_run(path: str | Path, *, topk: tuple[int, ...] = (), data_dir: str 
     check_same_dataset(run, dataset)
     evaluator = Evaluator(dataset, config.evaluation.topk)
     vectors = tensors["user_embeddings"], tensors["item_embeddings"]
-    return {
+    result = {
         "model": config.model,
         "dataset": config.data.dataset,
         "data": describe_catalogue(run)["data"],
         "best_epoch": state["epoch"],
         "topk": evaluator.cutoffs,
-        "valid": evaluator(*vectors, "valid"),
-        "test": evaluator(*vectors, "test"),
     }
+    measure = BeyondAccuracy(dataset.train_matrix, evaluator.cutoffs) if beyond else None
+    measured = {}
+    for part in ("valid", "test"):
+        ranked, users = evaluator.rank(*vectors, part)
+        relevant = evaluator.held_out[part][users]
+        hits = hits_of(ranked, relevant)
+        per_user = ranked_metrics(ranked, relevant, evaluator.cutoffs, hits=hits)
+        result[part] = average_metrics(per_user)
+        if measure:
+            measured[part] = measure(ranked, users, hits, per_user, groups)
+    return {**result, "beyond": measured} if measure else result
 
 
 def rebuild_model(path: str | Path, *, data_dir: str | None = None) -> tuple[Model, InteractionDataset, dict[str, Any]]:

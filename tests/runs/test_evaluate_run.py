@@ -4,7 +4,9 @@ import json
 import shutil
 
 import pytest
-from small_runs import metrics, write_shop
+from small_runs import ITEMS, interactions, metrics, write_shop
+
+from mde_fast import Recommender
 
 
 @pytest.fixture
@@ -92,3 +94,36 @@ def test_no_run_and_no_arguments(command, refused):
     refused(command("evaluate", "nowhere"), "nowhere: not a run folder")
     refused(command("evaluate"), "RUN")
     refused(command("evaluate", "nowhere", "--k", 3), "--k")
+
+
+def test_beyond_accuracy(run, evaluated, command):
+    result = evaluated(run, "--beyond")
+    for name in ("valid", "test"):
+        assert result[name] == metrics(run)[name], "the metrics stay what they are"
+    recommender = Recommender.load(run)
+    held_out = {user: item for user, item, part in interactions() if part == 2}  # one each
+    lists = dict(zip(held_out, recommender.recommend(held_out, k=5, filter_seen="train", candidates="all")))
+    ranks = [
+        [item for item, _ in lists[user]].index(item) + 1 if item in dict(lists[user]) else None
+        for user, item in held_out.items()
+    ]
+    own = result["beyond"]["test"]["all"]
+    assert own["hit@5"] == pytest.approx(sum(rank is not None for rank in ranks) / len(ranks))
+    assert own["hit@5"] == pytest.approx(result["test"]["recall@5"]), "of one item each"
+    assert own["mrr@5"] == pytest.approx(sum(1 / rank for rank in ranks if rank) / len(ranks))
+    assert own["coverage@5"] == len({item for row in lists.values() for item, _ in row}) / ITEMS
+    (group,) = result["beyond"]["test"]["groups"]
+    assert group["train_interactions"] == [7, 7] and group["users"] == len(held_out)
+    assert {name: group[name] for name in own} == own
+    assert {name: group[name] for name in result["test"]} == pytest.approx(result["test"])
+    assert "beyond" not in evaluated(run)
+    out = command("evaluate", run, "--beyond").out
+    assert f"hit       {own['hit@5']:>9.4f}" in out and "by train interactions, @20" in out
+
+
+def test_groups_of_users(run, evaluated, command, refused):
+    (group,) = evaluated(run, "--beyond", "--groups", "3,50")["beyond"]["test"]["groups"]
+    assert group["train_interactions"] == [7, 7]
+    refused(command("evaluate", run, "--groups", "3"), "--groups", "--beyond")
+    for groups in ("5,3", "a", "0,1", "3,3"):
+        refused(command("evaluate", run, "--beyond", f"--groups={groups}"), "--groups")

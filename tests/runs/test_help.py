@@ -93,7 +93,17 @@ def test_choices_and_defaults(help_of):
                 "--sampler-seed N of the proposals (default: 0)",
             ],
         ),
-        ("evaluate", ["RUN run folder", "--topk K,K,... cut-offs", "--data-dir DIR where", "--json print JSON"]),
+        (
+            "evaluate",
+            [
+                "RUN run folder",
+                "--topk K,K,... cut-offs",
+                "--data-dir DIR where",
+                "--beyond also hit rate",
+                "--groups N,N,... with --beyond",
+                "--json print JSON",
+            ],
+        ),
         (
             "recommend",
             [
@@ -145,7 +155,7 @@ def test_the_commands_own_flags(help_of, name, flags):
         assert flag in text
 
 
-@pytest.mark.parametrize("name", ["train", "recommend", "export", "experiments", "search"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "recommend", "export", "experiments", "search"])
 def test_examples(help_of, name):
     assert f"examples: python -m mde_fast.{name}" in help_of(name)
 
