@@ -65,6 +65,7 @@ def export_vectors(
     folder = Folder(output)
     _require_ours(folder.path)
     folder.make()
+    folder.remove_leftovers()
     (folder.path / DESCRIPTION).unlink(missing_ok=True)  # last, so that a folder with one is whole
     (folder.path / INDEX_FILE).unlink(missing_ok=True)
     users, items = recommender.user_vectors.float(), recommender.item_vectors.float()
@@ -113,6 +114,7 @@ def _require_ours(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: is a file; give a folder")
     ours = {DESCRIPTION, *file_names()}
-    others = sorted(entry.name for entry in path.iterdir() if entry.name not in ours) if path.is_dir() else []
-    if others and not all(name.endswith(".tmp") for name in others):
+    names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    others = sorted(name for name in names if name not in ours and not name.endswith(".tmp"))  # left by a killed one
+    if others:
         raise InputError(f"{path}: has other files in it ({others[0]}); give a new folder")
