@@ -81,8 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output",
         metavar="FILE",
-        help="write a file that ends in .parquet, .csv or .jsonl instead of printing, some users at a time; it is there "
-        "whole or not at all",
+        help="write a file that ends in .parquet, .csv or .jsonl instead of printing, some users at a time; it is "
+        "there whole or not at all",
     )
     parser.add_argument("--items-file", metavar="FILE", help="item ids, one a line: these candidates alone")
     parser.add_argument("--exclude-file", metavar="FILE", help="item ids, one a line: never these")
@@ -102,8 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--unknown",
         choices=UNKNOWN,
-        help="ids that the model knows nothing of: an error, the most popular items, or none; such ids in files of items "
-        "are an error or passed over (default: refuse; skip with --all-users)",
+        help="ids that the model knows nothing of: an error, the most popular items, or none; such ids in files of "
+        "items are an error or passed over (default: refuse; skip with --all-users)",
     )
     return parser
 

@@ -114,7 +114,10 @@ def _require_ours(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: is a file; give a folder")
     ours = {DESCRIPTION, *file_names()}
-    names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
-    others = sorted(name for name in names if name not in ours and not name.endswith(".tmp"))  # left by a killed one
+
+    def is_ours(name: str) -> bool:  # also what a killed export was writing
+        return name in ours or (name.endswith(".tmp") and any(name.startswith(f"{one}.") for one in ours))
+
+    others = sorted(entry.name for entry in path.iterdir() if not is_ours(entry.name)) if path.is_dir() else []
     if others:
         raise InputError(f"{path}: has other files in it ({others[0]}); give a new folder")

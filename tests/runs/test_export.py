@@ -110,6 +110,7 @@ def test_what_it_says(finished, command):
 def test_written_anew(finished, exported, command):
     pytest.importorskip("faiss")
     exported()
+    open("vectors/items.faiss.123.tmp", "w").close()  # of one that was killed
     exported("--index", "none")
     assert sorted(os.listdir("vectors")) == ["export.json", *NPY], "no index of another export stays"
 
@@ -128,6 +129,9 @@ def test_what_makes_no_sense(finished, command, refused):
     refused(command("export", finished), "--output")
     refused(command("export", finished, "--output", "vectors", "--k", 0), "--k: 0 must be 1 or more")
     refused(command("export", finished, "--output", finished), "has other files in it", "give a new folder")
-    assert not os.path.exists("vectors")
+    os.mkdir("mine")
+    open("mine/notes.tmp", "w").close()
+    refused(command("export", finished, "--output", "mine"), "has other files in it (notes.tmp)")
+    assert os.listdir("mine") == ["notes.tmp"] and not os.path.exists("vectors")
     open("vectors", "w").close()
     refused(command("export", finished, "--output", "vectors", "--index", "none"), "vectors: is a file")
