@@ -302,6 +302,9 @@ def _other_lines(benchmarks: list[dict]) -> Iterable[str]:
         info = bench["extra_info"]
         if bench["name"].startswith("test_evaluation"):
             yield f"evaluation, {info['dataset']}: {_cell(info['ms'])} ms"
+        if bench["name"].startswith("test_beyond_accuracy"):
+            ms = _cell(info["ms"]["beyond accuracy"])
+            yield f"beyond accuracy, {info['dataset']}: {info['share']:.1%} of an evaluation ({ms} ms)"
         if bench["name"].startswith("test_graphs"):
             cached = bench["stats"]["median"]
             yield f"graphs, {info['dataset']}: {info['cold_seconds']:.1f} s cold, {cached:.2f} s cached"

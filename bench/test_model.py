@@ -18,7 +18,8 @@ from mde_fast.data import load_dataset
 from mde_fast.data.dataset import InteractionDataset
 from mde_fast.graphs import GraphCache, GraphStore
 from mde_fast.kernels import NegativeTable, sample_negatives
-from mde_fast.ranking.evaluator import Evaluator
+from mde_fast.ranking.beyond import BeyondAccuracy
+from mde_fast.ranking.evaluator import Evaluator, hits_of, ranked_metrics
 from mde_fast.runs.config import make_config
 from mde_fast.training.step import TrainingStep
 
@@ -135,6 +136,29 @@ def test_evaluation(benchmark, dataset, device, seconds):
     timing = interleave({"mde_fast": evaluation}, device, seconds=seconds)["mde_fast"]
     benchmark.extra_info.update(dataset=dataset.name, ms=timing.as_dict())
     benchmark.pedantic(synchronised(evaluator, device), args=(users, items, "valid"), rounds=3)
+
+
+def test_beyond_accuracy(benchmark, dataset, device, seconds):
+    """What ``evaluate --beyond`` adds to an evaluation of the test split, by groups of users too."""
+    evaluator = Evaluator(dataset, (5, 10, 20, 50), device)
+    generator = torch.Generator().manual_seed(0)
+    users, items = (torch.randn(n, 64, generator=generator) for n in (dataset.num_users, dataset.num_items))
+    users, items = users.to(device), items.to(device)
+    measure = BeyondAccuracy(dataset.train_matrix, evaluator.cutoffs)
+
+    def lists():
+        ranked, rows = evaluator.rank(users, items, "test")
+        relevant = evaluator.held_out["test"][rows]
+        hits = hits_of(ranked, relevant)
+        return ranked, rows, hits, ranked_metrics(ranked, relevant, evaluator.cutoffs, hits=hits)
+
+    ranked = lists()
+    why = "it ends on the CPU"
+    variants = {"evaluation": AsCalled(lists, why), "beyond accuracy": AsCalled(lambda: measure(*ranked), why)}
+    ms = {name: timing.as_dict() for name, timing in interleave(variants, device, seconds=seconds).items()}
+    share = ms["beyond accuracy"]["median"] / ms["evaluation"]["median"]
+    benchmark.extra_info.update(dataset=dataset.name, ms=ms, share=share)
+    benchmark.pedantic(measure, args=ranked, rounds=3)
 
 
 def test_graphs(benchmark, dataset, tmp_path):
