@@ -3,7 +3,8 @@
 A row that is in many triples gets many contributions. They are added up without atomics, always in the same order: ids
 are sorted, so that the entries of one row (its triples, and for an item whether it is the positive or the negative)
 stand together; they are cut at every PIECE-th position, each piece is added up by a program, and a row of several
-pieces gets its sum from a second kernel.
+pieces gets its sum from a second kernel. A batch of usual size is sorted by counting: of each entry, how many come
+before it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from .operands import Operands
 # Most rows are in one or two triples of a batch; a popular item in 500 becomes 125 pieces, added up side by side.
 PIECE = 4
 TRIPLES = 4  # of a program of the forward pass
+COUNTED = 4096  # entries that are sorted by counting, 16 million comparisons; PyTorch has three kernels for as many
 
 
 @triton.jit
@@ -164,6 +166,56 @@ def add_up_losses_kernel(
         )
     mean = tl.sum(total, axis=0) / batch
     tl.store(losses_ptr + places, mean.to(losses_ptr.dtype.element_ty), mask=places <= M)
+
+
+@triton.jit(launch_metadata=metrics_of(work.sort_entries))
+def sort_entries_kernel(
+    users_ptr,  # (B,)
+    positives_ptr,  # (B,)
+    negatives_ptr,  # (B,)
+    sorted_ptr,  # (3 * B,) the users' rows, ascending, then the items'
+    order_ptr,  # (3 * B,) entries in that order, as bpr_backward takes them
+    ends_ptr,  # (3 * B,) where the entries of the same row end
+    batch,
+    BLOCK_E: tl.constexpr,
+    BLOCK_O: tl.constexpr,
+):
+    are_items = tl.program_id(1)
+    count = batch * (1 + are_items)
+    entries = tl.program_id(0) * BLOCK_E + tl.arange(0, BLOCK_E)
+    if tl.program_id(0) * BLOCK_E < count:
+        rows = load_entries(users_ptr, positives_ptr, negatives_ptr, entries, batch, are_items)
+        place = tl.zeros((BLOCK_E,), dtype=tl.int32)
+        end = tl.zeros((BLOCK_E,), dtype=tl.int32)
+        for first in range(0, count, BLOCK_O):
+            others = first + tl.arange(0, BLOCK_O)
+            other_rows = load_entries(users_ptr, positives_ptr, negatives_ptr, others, batch, are_items)
+            exists = (others < count)[None, :]
+            equal = (other_rows[None, :] == rows[:, None]) & exists
+            smaller = (other_rows[None, :] < rows[:, None]) & exists
+            place += tl.sum((smaller | (equal & (others[None, :] < entries[:, None]))).to(tl.int32), axis=1)
+            end += tl.sum((smaller | equal).to(tl.int32), axis=1)
+        place += batch * are_items
+        tl.store(sorted_ptr + place, rows, mask=entries < count)
+        tl.store(order_ptr + place, entries.to(tl.int64), mask=entries < count)
+        tl.store(ends_ptr + place, end.to(tl.int64), mask=entries < count)
+
+
+@triton.jit
+def load_entries(
+    users_ptr,
+    positives_ptr,
+    negatives_ptr,
+    entries,  # (BLOCK,)
+    batch,
+    are_items,
+):
+    """(BLOCK,) rows of entries: of users, or of positives and after them negatives."""
+    items = batch * are_items  # of each kind
+    users = tl.load(users_ptr + entries, mask=entries < batch - items, other=0)
+    positives = tl.load(positives_ptr + entries, mask=entries < items, other=0)
+    negatives = tl.load(negatives_ptr + entries - items, mask=(entries >= batch) & (entries < 2 * items), other=0)
+    return users.to(tl.int64) + positives.to(tl.int64) + negatives.to(tl.int64)
 
 
 @triton.jit(launch_metadata=metrics_of(work.bpr_backward))
@@ -395,14 +447,29 @@ def bpr_backward_triton(grad_losses: Tensor, slopes: Tensor, *operands) -> tuple
     h_users, h_items = h_users.contiguous(), h_items.contiguous()
     triples = users.contiguous(), positives.contiguous(), negatives.contiguous()
     upstream = slopes, grad_losses.contiguous()
-    items = torch.cat([positives, negatives])
+    user_entries, item_entries = _sorted_entries(*triples)
     grad_users, grad_user_logits = _side_gradients(
-        h_users, h_items, user_logits, item_logits, users, triples, upstream, fusion, False
+        h_users, h_items, user_logits, item_logits, user_entries, triples, upstream, fusion, False
     )
     grad_items, grad_item_logits = _side_gradients(
-        h_items, h_users, item_logits, user_logits, items, triples, upstream, fusion, True
+        h_items, h_users, item_logits, user_logits, item_entries, triples, upstream, fusion, True
     )
     return grad_users, grad_items, grad_user_logits, grad_item_logits
+
+
+def _sorted_entries(users: Tensor, positives: Tensor, negatives: Tensor) -> tuple[tuple[Tensor, ...], ...]:
+    """Of users, then of items: rows of entries, ascending; the entries in this order; where those of a row end."""
+    batch = users.numel()
+    if not 0 < 2 * batch <= COUNTED:
+        ids = users, torch.cat([positives, negatives])
+        found = [torch.sort(each, stable=True) for each in ids]
+        return tuple((rows, order, torch.searchsorted(rows, rows, right=True)) for rows, order in found)
+    found = [torch.empty(3 * batch, dtype=torch.int64, device=users.device) for _ in range(3)]
+    # Sixteen entries against 512 at a time: more of these spill registers.
+    sizes = {"BLOCK_E": 16, "BLOCK_O": 512, "num_warps": 8}
+    grid = triton.cdiv(2 * batch, sizes["BLOCK_E"]), 2
+    sort_entries_kernel[grid](users, positives, negatives, *found, batch, **sizes)
+    return tuple(each[:batch] for each in found), tuple(each[batch:] for each in found)
 
 
 def _side_gradients(
@@ -410,33 +477,30 @@ def _side_gradients(
     others: Tensor,
     logits: Tensor | None,
     other_logits: Tensor | None,
-    ids: Tensor,
+    entries: tuple[Tensor, ...],
     triples: tuple[Tensor, Tensor, Tensor],
     upstream: tuple[Tensor, Tensor],
     fusion: str,
     are_items: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of the rows and logits of users or of items; ``ids`` is the row of each entry."""
+    """Gradients of the rows and logits of users or of items; ``entries`` are those of :func:`_sorted_entries`."""
     grad_rows = rows.new_zeros(rows.shape)
     grad_logits = rows.new_empty(0) if logits is None else logits.new_zeros(logits.shape)
-    entries, (_, modalities, width) = ids.numel(), rows.shape
-    if entries == 0:
+    (rows_of_entries, _, ends), (_, modalities, width) = entries, rows.shape
+    count = ends.numel()
+    if count == 0:
         return grad_rows, grad_logits
-    ids, order = torch.sort(ids, stable=True)
-    ends = torch.searchsorted(ids, ids, right=True)
-    pieces = triton.cdiv(entries, PIECE)
+    pieces = triton.cdiv(count, PIECE)
     acc = accumulation_dtype(rows.dtype)
     partial_rows = rows.new_empty(2 * pieces, modalities, width, dtype=acc)
     partial_logits = rows.new_empty(2 * pieces, modalities, dtype=acc)
     sizes = launch_sizes(modalities, width)
-    bpr_backward_kernel[(entries,)](
+    bpr_backward_kernel[(count,)](
         rows,
         _or(logits, rows),
         others,
         _or(other_logits, rows),
-        ids,
-        order,
-        ends,
+        *entries,
         *triples,
         *upstream,
         grad_rows,
@@ -454,11 +518,11 @@ def _side_gradients(
         ACC=accumulator(rows.dtype),
         **sizes,
     )
-    if entries > PIECE:
+    if count > PIECE:
         # The last piece of all is left out: no row goes on after it.
         sizes = piece_sizes(modalities, width)
         add_up_pieces_kernel[(pieces - 1, triton.cdiv(modalities * width, sizes["BLOCK_W"]))](
-            ids,
+            rows_of_entries,
             ends,
             partial_rows,
             partial_logits,

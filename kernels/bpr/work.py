@@ -32,6 +32,20 @@ def add_up_losses(args: Arguments) -> Work:
     )
 
 
+def sort_entries(args: Arguments) -> Work:
+    """Ten operations for two entries, whose rows have 64 bits; all are read again for each block of entries."""
+    ids, batch = args["users_ptr"].element_size(), args["batch"]
+    blocks = [-(-count // args["BLOCK_E"]) for count in (batch, 2 * batch)]
+    gathered = ids * (blocks[0] * batch + blocks[1] * 2 * batch)
+    return Work(
+        streamed=size(args["sorted_ptr"], args["order_ptr"], args["ends_ptr"]),
+        gathered=gathered,
+        table=least(gathered, 3 * batch * ids),
+        operations=10 * (batch**2 + (2 * batch) ** 2),
+        chain=1 + -(-2 * batch // args["BLOCK_O"]),
+    )
+
+
 def bpr_backward(args: Arguments) -> Work:
     rows, others, modalities, width = (args[name] for name in ("rows_ptr", "others_ptr", "M", "D"))
     entries, of_a_row = args["sorted_ptr"].numel(), modalities * width * rows.element_size()

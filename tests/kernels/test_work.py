@@ -88,6 +88,16 @@ def test_bpr():
     assert sums.work.streamed == 3 * 3 * 4 + 3 * 4
 
 
+def test_bpr_backward():
+    h_users = meta(7, 2, 16).requires_grad_()
+    with recorded() as launches:
+        bpr(h_users, meta(9, 2, 16), ids(10), ids(10), ids(10)).sum().backward()
+    sort = next(launch for launch in launches if launch.name == "sort_entries_kernel")
+    # A block of 16 entries holds the users, two the items; three numbers are written for each of them.
+    assert sort.work.streamed == 3 * 30 * 8 and sort.work.gathered == (10 + 2 * 20) * 8
+    assert sort.work.operations == 10 * (10 * 10 + 20 * 20) and sort.programs == 2 * 2
+
+
 @pytest.mark.parametrize("rows", (None, 6))
 def test_cosine_losses(rows):
     with recorded() as launches:
