@@ -9,6 +9,8 @@ before it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import triton
 import triton.language as tl
@@ -243,6 +245,7 @@ def bpr_backward_kernel(
     SUM_FUSION: tl.constexpr,
     HAS_LOGITS: tl.constexpr,
     HAS_OTHER_LOGITS: tl.constexpr,
+    ADDS: tl.constexpr,  # onto what the gradients hold
     PIECE: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_D: tl.constexpr,
@@ -309,6 +312,8 @@ def bpr_backward_kernel(
         offsets = modalities[:, :, None] * D + dims
         inside = is_modality[:, :, None] & (dims < D)
         if is_whole:
+            if ADDS:
+                gradient += tl.load(grad_rows_ptr + row * M * D + offsets, mask=inside, other=0.0).to(ACC)
             tl.store(grad_rows_ptr + row * M * D + offsets, gradient.to(grad_rows_ptr.dtype.element_ty), mask=inside)
         else:
             tl.store(partial_rows_ptr + slot * M * D + offsets, gradient, mask=inside)
@@ -316,6 +321,8 @@ def bpr_backward_kernel(
         grad_logits = weight * grad_weight
         grad_logits -= weight * tl.sum(grad_logits, axis=1, keep_dims=True)
         if is_whole:
+            if ADDS:
+                grad_logits += tl.load(grad_logits_ptr + row * M + modalities, mask=is_modality, other=0.0).to(ACC)
             tl.store(
                 grad_logits_ptr + row * M + modalities,
                 grad_logits.to(grad_logits_ptr.dtype.element_ty),
@@ -336,6 +343,7 @@ def add_up_pieces_kernel(
     M: tl.constexpr,
     D: tl.constexpr,
     HAS_LOGITS: tl.constexpr,
+    ADDS: tl.constexpr,
     PIECE: tl.constexpr,
     BLOCK_S: tl.constexpr,
     BLOCK_W: tl.constexpr,
@@ -372,10 +380,14 @@ def add_up_pieces_kernel(
                 other=0.0,
             )
             total_logits += tl.sum(partial_logits, axis=0)
+    if ADDS:
+        total += tl.load(grad_rows_ptr + row * (M * D) + columns, mask=columns < M * D, other=0.0).to(ACC)
     gradient = total.to(grad_rows_ptr.dtype.element_ty)
     tl.store(grad_rows_ptr + row * (M * D) + columns, gradient, mask=columns < M * D)
     if HAS_LOGITS:
         if tl.program_id(1) == 0:
+            if ADDS:
+                total_logits += tl.load(grad_logits_ptr + row * M + modalities, mask=modalities < M, other=0.0).to(ACC)
             grad_logits = total_logits.to(grad_logits_ptr.dtype.element_ty)
             tl.store(grad_logits_ptr + row * M + modalities, grad_logits, mask=modalities < M)
 
@@ -397,17 +409,17 @@ def piece_sizes(modalities: int, width: int) -> dict[str, int]:
     return {"BLOCK_S": 16, "BLOCK_W": block_w, "BLOCK_M": triton.next_power_of_2(modalities), "num_warps": 1}
 
 
-def bpr_forward_triton(*operands) -> tuple[Tensor, Tensor]:
+def launch_forward(*operands) -> tuple[Tensor, Tensor]:
+    """The slopes of each triple, and the sums of each program."""
     h_users, h_items, users, positives, negatives, user_logits, item_logits, fusion = Operands(*operands)
     batch, (_, modalities, width) = users.numel(), h_users.shape
-    losses = h_users.new_empty(modalities + 1)
     acc = accumulation_dtype(h_users.dtype)
     slopes = h_users.new_empty(batch, modalities + 1, dtype=acc)
-    if batch == 0:
-        return losses.zero_(), slopes
     sizes = launch_sizes(modalities, width)
     programs = triton.cdiv(batch, TRIPLES)
     partial = h_users.new_empty(programs, modalities + 1, dtype=acc)
+    if batch == 0:
+        return slopes, partial
     h_users = h_users.contiguous()
     bpr_forward_kernel[(programs,)](
         h_users,
@@ -429,11 +441,21 @@ def bpr_forward_triton(*operands) -> tuple[Tensor, Tensor]:
         ACC=accumulator(h_users.dtype),
         **sizes,
     )
+    return slopes, partial
+
+
+def bpr_forward_triton(*operands) -> tuple[Tensor, Tensor]:
+    h_users, _, users, *_ = operands
+    modalities = h_users.shape[1]
+    losses = h_users.new_empty(modalities + 1)
+    slopes, partial = launch_forward(*operands)
+    if users.numel() == 0:
+        return losses.zero_(), slopes
     add_up_losses_kernel[(1,)](
         partial,
         losses,
-        programs,
-        batch,
+        partial.shape[0],
+        users.numel(),
         M=modalities,
         BLOCK_P=256,
         BLOCK_M=triton.next_power_of_2(modalities + 1),
@@ -443,21 +465,43 @@ def bpr_forward_triton(*operands) -> tuple[Tensor, Tensor]:
 
 
 def bpr_backward_triton(grad_losses: Tensor, slopes: Tensor, *operands) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    h_users, h_items, users, positives, negatives, user_logits, item_logits, fusion = Operands(*operands)
+    given = Operands(*operands)
+    triples = given.users.contiguous(), given.positives.contiguous(), given.negatives.contiguous()
+    tables = given.h_users, given.h_items, given.user_logits, given.item_logits
+    onto = [None if table is None else table.new_zeros(table.shape) for table in tables]
+    entries = sorted_entries(*triples)
+    add_gradients(grad_losses.contiguous(), slopes, entries, triples, *operands, onto=onto, adds=False)
+    h_users, h_items, user_logits, item_logits = (
+        given.h_users.new_empty(0) if gradient is None else gradient for gradient in onto
+    )
+    return h_users, h_items, user_logits, item_logits
+
+
+def add_gradients(
+    grad_losses: Tensor,
+    slopes: Tensor,
+    entries: tuple[tuple[Tensor, ...], ...],
+    triples: tuple[Tensor, Tensor, Tensor],
+    *operands,
+    onto: Sequence[Tensor | None],
+    adds: bool = True,
+) -> None:
+    """Gradients of both tables' rows and logits, for the rows that the triples name.
+
+    Args:
+        entries: of :func:`sorted_entries`.
+        onto: gradients of h_users, h_items and of the logits that there are, contiguous.
+        adds: to what they hold; if not, they hold zeros.
+    """
+    h_users, h_items, _, _, _, user_logits, item_logits, fusion = Operands(*operands)
     h_users, h_items = h_users.contiguous(), h_items.contiguous()
-    triples = users.contiguous(), positives.contiguous(), negatives.contiguous()
-    upstream = slopes, grad_losses.contiguous()
-    user_entries, item_entries = _sorted_entries(*triples)
-    grad_users, grad_user_logits = _side_gradients(
-        h_users, h_items, user_logits, item_logits, user_entries, triples, upstream, fusion, False
-    )
-    grad_items, grad_item_logits = _side_gradients(
-        h_items, h_users, item_logits, user_logits, item_entries, triples, upstream, fusion, True
-    )
-    return grad_users, grad_items, grad_user_logits, grad_item_logits
+    upstream = slopes, grad_losses
+    users, items = (h_users, user_logits), (h_items, item_logits)
+    _add_to_side(*users, *items, onto[0], onto[2], entries[0], triples, upstream, fusion, False, adds)
+    _add_to_side(*items, *users, onto[1], onto[3], entries[1], triples, upstream, fusion, True, adds)
 
 
-def _sorted_entries(users: Tensor, positives: Tensor, negatives: Tensor) -> tuple[tuple[Tensor, ...], ...]:
+def sorted_entries(users: Tensor, positives: Tensor, negatives: Tensor) -> tuple[tuple[Tensor, ...], ...]:
     """Of users, then of items: rows of entries, ascending; the entries in this order; where those of a row end."""
     batch = users.numel()
     if not 0 < 2 * batch <= COUNTED:
@@ -472,24 +516,26 @@ def _sorted_entries(users: Tensor, positives: Tensor, negatives: Tensor) -> tupl
     return tuple(each[:batch] for each in found), tuple(each[batch:] for each in found)
 
 
-def _side_gradients(
+def _add_to_side(
     rows: Tensor,
-    others: Tensor,
     logits: Tensor | None,
+    others: Tensor,
     other_logits: Tensor | None,
+    grad_rows: Tensor,
+    grad_logits: Tensor | None,
     entries: tuple[Tensor, ...],
     triples: tuple[Tensor, Tensor, Tensor],
     upstream: tuple[Tensor, Tensor],
     fusion: str,
     are_items: bool,
-) -> tuple[Tensor, Tensor]:
-    """Gradients of the rows and logits of users or of items; ``entries`` are those of :func:`_sorted_entries`."""
-    grad_rows = rows.new_zeros(rows.shape)
-    grad_logits = rows.new_empty(0) if logits is None else logits.new_zeros(logits.shape)
+    adds: bool,
+) -> None:
+    """:func:`add_gradients` for users or for items."""
     (rows_of_entries, _, ends), (_, modalities, width) = entries, rows.shape
     count = ends.numel()
     if count == 0:
-        return grad_rows, grad_logits
+        return
+    grad_logits = grad_rows if grad_logits is None else grad_logits
     pieces = triton.cdiv(count, PIECE)
     acc = accumulation_dtype(rows.dtype)
     partial_rows = rows.new_empty(2 * pieces, modalities, width, dtype=acc)
@@ -514,6 +560,7 @@ def _side_gradients(
         SUM_FUSION=fusion == "sum",
         HAS_LOGITS=logits is not None,
         HAS_OTHER_LOGITS=other_logits is not None,
+        ADDS=adds,
         PIECE=PIECE,
         ACC=accumulator(rows.dtype),
         **sizes,
@@ -531,11 +578,11 @@ def _side_gradients(
             M=modalities,
             D=width,
             HAS_LOGITS=logits is not None,
+            ADDS=adds,
             PIECE=PIECE,
             ACC=accumulator(rows.dtype),
             **sizes,
         )
-    return grad_rows, grad_logits
 
 
 def _or(tensor: Tensor | None, instead: Tensor) -> Tensor:

@@ -111,6 +111,9 @@ def _calls(width: int, dtype: torch.dtype) -> list[Callable]:
         lambda: kernels.infonce(h_users, weight=rows(nodes).detach(), nodes=ids(nodes)),
         lambda: kernels.bpr(h_users, h_items, *triples, user_logits=logits, item_logits=logits),
         lambda: kernels.bpr(h_users, h_items, *triples, user_logits=logits, fusion="sum"),
+        lambda: kernels.objective(
+            *(h_users, h_items, rows(2 * nodes, 2), *triples, rows(6).detach()), user_logits=logits, item_logits=logits
+        ),
         lambda: kernels.normalize_rows_with_norms(h_users, h_items),
         lambda: kernels.negatives_from_bits(negatives, ids(100), bits),
         lambda: kernels.cosine_losses(h_users, h_items, rows=ids(100), target_rows=ids(100)),

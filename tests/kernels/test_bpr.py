@@ -153,9 +153,9 @@ def test_entries_are_sorted_alike(monkeypatch, batch):
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     triples = _triples(batch, users=batch // 2 + 1, device=device).values()
-    counted = triton_kernels._sorted_entries(*triples)
+    counted = triton_kernels.sorted_entries(*triples)
     monkeypatch.setattr(triton_kernels, "COUNTED", 0)
-    for ours, expected in zip(counted, triton_kernels._sorted_entries(*triples)):
+    for ours, expected in zip(counted, triton_kernels.sorted_entries(*triples)):
         assert all(map(torch.equal, ours, expected))
 
 
@@ -250,7 +250,7 @@ def _request(name, target, dtype, width, fusion):
     num_warps = sizes.pop("num_warps")
     names = getattr(triton_kernels, f"{kernel}_kernel").arg_names
     options = {"M": 2, "D": width, "ACC": triton_kernels.tl.float32, "SUM_FUSION": fusion == "sum"}
-    options |= {"ITEMS": side == "items"}
+    options |= {"ITEMS": side == "items", "ADDS": False}
     options |= {name: True for name in names if "LOGITS" in name}
     constexprs = sizes | {name: option for name, option in options.items() if name in names}
     types = {f"{name}_ptr": "*i64" for name in ("users", "positives", "negatives", "sorted", "order", "ends")}
