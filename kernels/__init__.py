@@ -5,7 +5,7 @@ what the paper calls it   operator                               folder
 ========================  =====================================  ==========================
 E(0)      inputs          :func:`normalize_rows`                ``kernels/normalize_rows``
 eq. 2, 3  LightGCN        :func:`propagate`                      ``kernels/propagate``
-eq. 4     graph convol.   :func:`spmm`                           ``kernels/spmm``
+eq. 4     graph convol.   :func:`spmm`, :func:`spmm_blocks`      ``kernels/spmm``
 attention over edges      :func:`edge_dots`, ``edge_softmax``,   ``kernels/edges``
                           ``source_rows``
 eq. 6-8   MDA, MSA, NLT   :func:`node_losses`                    ``kernels/node_losses``
@@ -41,7 +41,7 @@ from .normalize_rows import normalize_rows, normalize_rows_with_norms
 from .objective import objective
 from .project_rows import project_rows
 from .propagate import propagate
-from .spmm import spmm
+from .spmm import spmm, spmm_blocks
 from .topk import topk
 
 __all__ = [
@@ -65,5 +65,6 @@ __all__ = [
     "sample_negatives",
     "source_rows",
     "spmm",
+    "spmm_blocks",
     "topk",
 ]

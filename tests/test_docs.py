@@ -23,6 +23,7 @@ from mde_fast.kernels import (
     propagate,
     source_rows,
     spmm,
+    spmm_blocks,
     topk,
 )
 
@@ -54,6 +55,7 @@ def test_types_and_autocast():
     operators = {
         "propagate": lambda x: propagate(graph, x[:, 0]),
         "spmm": lambda x: spmm(graph, x[:, 0]),
+        "spmm_blocks": lambda x: spmm_blocks((graph, graph), x.flatten(0, 1), (3, 3))[1],
         "edge_dots": lambda x: edge_dots(graph, x[:, 0], x[:, 1]),
         "edge_softmax": lambda x: edge_softmax(graph, x[0, 0, :4]),
         "source_rows": lambda x: source_rows(graph, x[:, 0]),
@@ -93,6 +95,7 @@ def test_compiled_whole():
     for operator in (
         lambda: propagate(graph, x[:, 0]),
         lambda: spmm(graph, x[:, 0]),
+        lambda: spmm_blocks((graph, graph), x.flatten(0, 1), (3, 3)),
         lambda: edge_dots(graph, x[:, 0], x[:, 1]),
         lambda: edge_softmax(graph, x[0, 0, :4]),
         lambda: source_rows(graph, x[:, 0]),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError
-from ..kernels import CSRGraph, infonce, normalize_rows_with_norms, objective, propagate, spmm
+from ..kernels import CSRGraph, infonce, normalize_rows_with_norms, objective, propagate, spmm_blocks
 from ..kernels.node_losses import difference_weight
 from ..kernels.objective import by_kind
 from ..nn.factors import Factors
@@ -210,10 +210,8 @@ class MDE(Model[MDEOptions], HasPreferences):
         shape = (len(self.modalities), options.embedding_size)
         inputs, norms = self._inputs(torch.stack([tower() for tower in self.towers], dim=1))
         layers = propagate(graphs.user_item, inputs.flatten(1), layers=options.n_layers, combine=options.layer_combine)
-        users, items = layers.split([self.num_users, self.num_items])
-        users = spmm(graphs.user_user, users, residual=users)
-        items = items.reshape(graphs.item_item.shape[0], -1)  # one row per item, or per item and modality
-        items = spmm(graphs.item_item, items, residual=items)
+        sides = self.num_users, self.num_items
+        users, items = spmm_blocks((graphs.user_user, graphs.item_item), layers, sides)
         return users.unflatten(1, shape), items.reshape(self.num_items, *shape), norms
 
     def _inputs(self, items: Tensor) -> tuple[Tensor, Tensor]:
