@@ -208,18 +208,18 @@ class MDE(Model[MDEOptions], HasPreferences):
         """H of eq. 4, and norms of rows, the user table's first: (U or more, M)."""
         options, graphs = self.options, self.graphs
         shape = (len(self.modalities), options.embedding_size)
-        inputs, norms = self._inputs(torch.stack([tower() for tower in self.towers], dim=1))
+        inputs, norms = self._inputs([tower() for tower in self.towers])
         layers = propagate(graphs.user_item, inputs.flatten(1), layers=options.n_layers, combine=options.layer_combine)
         sides = self.num_users, self.num_items
         users, items = spmm_blocks((graphs.user_user, graphs.item_item), layers, sides)
         return users.unflatten(1, shape), items.reshape(self.num_items, *shape), norms
 
-    def _inputs(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        """E(0) (U + I, M, D) from the towers' (I, M, D), and norms of rows, the user table's first."""
-        scale, items = self.options.input_scale, items.to(self.user_table.dtype)
+    def _inputs(self, items: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """E(0) (U + I, M, D) from the M towers' (I, D), and norms of rows, the user table's first."""
+        scale, items = self.options.input_scale, [own.to(self.user_table.dtype) for own in items]
         if self.options.row_normalize:
             return normalize_rows_with_norms(self.user_table, items, scale=scale)
-        inputs = torch.cat([self.user_table, items])
+        inputs = torch.cat([self.user_table, torch.stack(items, dim=1)])
         return inputs * scale if scale != 1 else inputs, torch.linalg.vector_norm(self.user_table, dim=-1)
 
     def loss_parts(self, batch: Batch) -> Tensor:
