@@ -25,5 +25,5 @@ def test_launches_of_a_step(model, precision):
 
 
 def test_what_a_gpu_does_otherwise_is_counted():
-    """In bf16 a GPU makes float32 gradients of weights: cast are two layers' weights and biases, a result, its gradient."""
+    """Gradients of weights in bf16 come out in float32: cast are weights and biases, a tower's result, its gradient."""
     assert counted("mde", "bf16")["aten._to_copy"] == 2 * (2 * 2 + 1 + 1)
