@@ -73,7 +73,7 @@ def objective(
         norms: (N, M), N >= U: of the rows E of the user table, in float32 (float64 for float64), such as
             :func:`mde_fast.kernels.normalize_rows_with_norms` returns them. Rows beyond U are not read.
         users, positives, negatives: (B,) int32 or int64 rows; a triple (u, i, j) ranks i above j for u.
-        weights: (M + 4,) coefficients of the result's addends, of the type of h_users; they get no gradient.
+        weights: (M + 4,) coefficients of the result's addends, floating point; they get no gradient.
         user_logits: (U, M) preferences W of eq. 5. item_logits: (I, M).
         user_trade, item_trade: what w_dif of eq. 8 comes from: (U, M) and (I, M) preference logits, usually W again, or
             (U,) and (I,) free logits, or None for 1/2.
@@ -84,11 +84,12 @@ def objective(
         mda, msa: forms of :func:`mde_fast.kernels.node_losses`.
 
     Returns:
-        (M + 4,): BPR of the fused embeddings, of each modality, MDA, MSA (users and items added up), the regulariser.
+        (M + 4,) in the type of weights: BPR of the fused embeddings, of each modality, MDA, MSA (users and items added
+        up), the regulariser.
 
     Raises:
         ValueError: shapes that do not match, or an unknown form.
-        TypeError: weights of another type than h_users.
+        TypeError: weights that are no floating point.
     """
     if h_users.ndim != 3 or h_items.ndim != 3 or h_users.shape[1:] != h_items.shape[1:] or h_users.shape[1] < 2:
         raise ValueError(
@@ -104,8 +105,8 @@ def objective(
         raise ValueError(f"norms have shape {tuple(norms.shape)}, expected ({num_users} or more, {modalities})")
     if weights.shape != (modalities + 4,):
         raise ValueError(f"weights have shape {tuple(weights.shape)}, expected ({modalities + 4},)")
-    if weights.dtype != h_users.dtype:
-        raise TypeError(f"weights are {weights.dtype}, h_users {h_users.dtype}: convert one")
+    if not weights.is_floating_point():
+        raise TypeError(f"weights are {weights.dtype}, expected floating point: call weights.float()")
     for name, logits, h in (("user_logits", user_logits, h_users), ("item_logits", item_logits, h_items)):
         if logits.shape != h.shape[:2]:
             raise ValueError(f"{name} have shape {tuple(logits.shape)}, expected {tuple(h.shape[:2])}")

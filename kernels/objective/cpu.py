@@ -24,7 +24,9 @@ def objective_forward_cpu(*operands) -> tuple[Tensor, Tensor, list[Tensor]]:
     regulariser = F.embedding(given.users, given.norms).square().sum() / embeddings
     if given.shrink:
         regulariser += (given.user_logits.square().sum() + given.item_logits.square().sum()) / preferences
-    parts = ranking.new_empty(ranking.numel() + 3)  # filled in place, because autocast has an opinion on torch.cat
+    parts = given.weights.new_empty(
+        given.weights.shape
+    )  # filled in place, because autocast has an opinion on torch.cat
     parts[:-3], parts[-3], parts[-2], parts[-1] = ranking, user_mda + item_mda, user_msa + item_msa, regulariser
     return parts.mul_(given.weights), slopes, [*user_statistics, *item_statistics]
 
@@ -34,7 +36,9 @@ def objective_backward_cpu(
 ) -> list[Tensor]:
     given = Operands(*operands)
     upstream = grad * given.weights
-    *_, grad_mda, grad_msa, grad_regulariser = upstream.unbind()
+    grad_regulariser = upstream[-1]
+    upstream = upstream.to(given.h_users.dtype)
+    grad_mda, grad_msa = upstream[-3], upstream[-2]
     # First, for its scratch is large.
     *grad_h, user_logits, item_logits = bpr_backward(upstream[:-3], slopes, *given.of_bpr())
     grad_trades = []

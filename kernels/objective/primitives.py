@@ -14,7 +14,7 @@ def _forward_fake(*operands):
     losses = given.h_users.shape[1] + 1
     slopes = given.h_users.new_empty(given.users.shape[0], losses, dtype=accumulation_dtype(given.h_users.dtype))
     statistics = [each for side in given.sides() for each in node_losses_forward_fake(*side, given.mda, given.msa)[2:]]
-    return given.h_users.new_empty(losses + 3), slopes, statistics
+    return given.weights.new_empty(losses + 3), slopes, statistics
 
 
 def _backward_fake(grad, slopes, statistics, learns_users, learns_items, *operands):

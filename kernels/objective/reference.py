@@ -18,5 +18,5 @@ def objective_reference(*operands) -> Tensor:
     regulariser = given.norms[given.users].square().sum() / embeddings
     if given.shrink:
         regulariser = regulariser + (given.user_logits.square().sum() + given.item_logits.square().sum()) / preferences
-    regulariser = regulariser.to(ranking.dtype)
-    return given.weights * torch.cat([ranking, torch.stack([user_mda + item_mda, user_msa + item_msa, regulariser])])
+    losses = *ranking, user_mda + item_mda, user_msa + item_msa, regulariser
+    return given.weights * torch.stack([loss.to(given.weights.dtype) for loss in losses])

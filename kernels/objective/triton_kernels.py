@@ -184,7 +184,7 @@ def objective_forward_triton(*operands) -> tuple[Tensor, Tensor, list[Tensor]]:
             BLOCK=BLOCK,
             ACC=acc,
         )
-    parts = given.h_users.new_empty(modalities + 4)
+    parts = given.weights.new_empty(modalities + 4)
     add_up_kernel[(1,)](
         user_partial,
         user_statistics[4],

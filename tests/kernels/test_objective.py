@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 import torch
-from comparing import assert_close, check, check_compiled, check_gradients, check_registered, check_repeats
+from comparing import assert_close, check, check_compiled, check_gradients, check_registered, check_repeats, rms
 from operands import DTYPES, HALF_DTYPES, random, random_ids
 from support import evaluate, forced
 
@@ -116,6 +116,31 @@ def test_half_precision(implementation, device, dtype):
     check(implementation, *_case(device, width=64, dtype=dtype))
 
 
+@pytest.mark.parametrize("trade", ("preference learns", "free"))
+def test_stored_in_half_precision(implementation, device, trade):
+    """H alone is bfloat16, as of a table that is stored so; losses and coefficients are not."""
+    _, tensors = _case(device, width=64, dtype=torch.float32, trade=trade)
+    kind, detach = TRADES[trade]
+    triples, weights = _triples(20, device=device), torch.linspace(0.5, 2, 6, device=device)
+
+    def operator(**given):
+        h = {name: given.pop(name) for name in ("h_users", "h_items")}
+        if kind == "preference":
+            given |= {"user_trade": given["user_logits"], "item_trade": given["item_logits"]}
+        halves = {name: tensor.bfloat16() if tensor.dtype == torch.float32 else tensor for name, tensor in h.items()}
+        dtype = weights.dtype if halves["h_users"].dtype == torch.bfloat16 else torch.float64
+        return objective(**halves, **given, **triples, weights=weights.to(dtype), detach=detach)
+
+    tensors["h_users"], tensors["h_items"] = (tensors[name].bfloat16().float() for name in ("h_users", "h_items"))
+    actual, expected = (
+        evaluate(name, operator, {key: tensor.to(dtype) for key, tensor in tensors.items()})
+        for name, dtype in ((implementation, torch.float32), ("reference", torch.float64))
+    )
+    for name in expected:
+        error = rms(actual[name].double() - expected[name])
+        assert actual[name].dtype == torch.float32 and error <= 1e-2 * rms(expected[name]), (name, error)
+
+
 @pytest.mark.parametrize("index", (torch.int32, torch.int64))
 def test_index_types(implementation, device, index):
     _, tensors = _case(device)
@@ -209,7 +234,7 @@ def test_errors(any_implementation, change, message):
         objective(**arguments)
 
 
-def test_weights_of_another_type(any_implementation):
+def test_weights_that_are_no_numbers(any_implementation):
     _, tensors = _case("cpu")
-    with forced(any_implementation), pytest.raises(TypeError, match="^weights are torch.float32"):
-        objective(**tensors, **_triples(20), weights=torch.ones(6))
+    with forced(any_implementation), pytest.raises(TypeError, match="^weights are torch.int64"):
+        objective(**tensors, **_triples(20), weights=torch.ones(6, dtype=torch.int64))
