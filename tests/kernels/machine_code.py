@@ -120,6 +120,9 @@ def _calls(width: int, dtype: torch.dtype) -> list[Callable]:
         lambda: kernels.cosine_losses(h_users, h_items),
         lambda: kernels.dropout(x, 0.3, ids(), rows=None),
         lambda: kernels.dropout(rows(100, width), 0.3, ids(), rows=ids(100)),
+        lambda: kernels.adam_step(
+            *(rows(nodes, width).detach() for _ in range(4)), torch.ones((), device="meta"), learning_rate=1e-3
+        ),
         lambda: mask_seen._run(rows(100, nodes).detach(), ids(100), stored.rowptr, stored.columns),
         lambda: select._run(rows(100, nodes).detach(), 50),
     ]
