@@ -112,13 +112,6 @@ class _WithoutNumbers(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-class _OnGPU(TorchFunctionMode):
-    """A meta tensor says that it is on a GPU, so that what is written for one is called."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        return True if func is torch.Tensor.is_cuda.__get__ else func(*args, **(kwargs or {}))
-
-
 @contextmanager
 def recorded() -> Iterator[list[Launch]]:
     """The launches of operators that are called on meta tensors meanwhile."""
@@ -185,15 +178,17 @@ class _Calls(TorchDispatchMode):
 
     def __init__(self, found: list[Launch]):
         super().__init__()
-        self.found, self.mode = found, _OnGPU()
+        self.found = found
+        # A meta tensor says that it is on a GPU, in backward passes too, so that what is written for one is called.
+        self.on_gpu = mock.patch.object(torch.Tensor, "is_cuda", property(lambda tensor: tensor.device.type == "meta"))
 
     def __enter__(self):
-        self.mode.__enter__()
+        self.on_gpu.start()
         return super().__enter__()
 
     def __exit__(self, *error):
         super().__exit__(*error)
-        self.mode.__exit__(*error)
+        self.on_gpu.stop()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))

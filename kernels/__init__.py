@@ -5,12 +5,13 @@ what the paper calls it   operator                               folder
 ========================  =====================================  ==========================
 E(0)      inputs          :func:`normalize_rows`                ``kernels/normalize_rows``
 eq. 2, 3  LightGCN        :func:`propagate`                      ``kernels/propagate``
-eq. 4     graph convol.   :func:`spmm`                           ``kernels/spmm``
+eq. 4     graph convol.   :func:`spmm`, :func:`spmm_blocks`      ``kernels/spmm``
 attention over edges      :func:`edge_dots`, ``edge_softmax``,   ``kernels/edges``
                           ``source_rows``
 eq. 6-8   MDA, MSA, NLT   :func:`node_losses`                    ``kernels/node_losses``
 eq. 7     contrastive     :func:`infonce`                        ``kernels/infonce``
 eq. 5, 9, 10  BPR         :func:`bpr`                            ``kernels/bpr``
+eq. 11    all of them     :func:`objective`                      ``kernels/objective``
 ranking                   :func:`topk`                           ``kernels/topk``
 eq. 9     negatives       :func:`sample_negatives`               ``kernels/negatives``
 bootstrap losses          :func:`cosine_losses`                  ``kernels/cosine_losses``
@@ -37,9 +38,10 @@ from .infonce import infonce
 from .negatives import NegativeTable, negatives_from_bits, random_bits, sample_negatives
 from .node_losses import node_losses
 from .normalize_rows import normalize_rows, normalize_rows_with_norms
+from .objective import objective
 from .project_rows import project_rows
 from .propagate import propagate
-from .spmm import spmm
+from .spmm import spmm, spmm_blocks
 from .topk import topk
 
 __all__ = [
@@ -56,11 +58,13 @@ __all__ = [
     "node_losses",
     "normalize_rows",
     "normalize_rows_with_norms",
+    "objective",
     "project_rows",
     "propagate",
     "random_bits",
     "sample_negatives",
     "source_rows",
     "spmm",
+    "spmm_blocks",
     "topk",
 ]

@@ -18,10 +18,12 @@ from mde_fast.kernels import (
     infonce,
     node_losses,
     normalize_rows,
+    objective,
     project_rows,
     propagate,
     source_rows,
     spmm,
+    spmm_blocks,
     topk,
 )
 
@@ -53,11 +55,15 @@ def test_types_and_autocast():
     operators = {
         "propagate": lambda x: propagate(graph, x[:, 0]),
         "spmm": lambda x: spmm(graph, x[:, 0]),
+        "spmm_blocks": lambda x: spmm_blocks((graph, graph), x.flatten(0, 1), (3, 3))[1],
         "edge_dots": lambda x: edge_dots(graph, x[:, 0], x[:, 1]),
         "edge_softmax": lambda x: edge_softmax(graph, x[0, 0, :4]),
         "source_rows": lambda x: source_rows(graph, x[:, 0]),
         "bpr": lambda x: bpr(x, x, *ids),
         "node_losses": lambda x: node_losses(x)[0],
+        "objective": lambda x: objective(
+            x, x, x[..., 0].abs(), *ids, torch.ones(6, dtype=x.dtype), user_logits=x[..., 0], item_logits=x[..., 0]
+        ),
         "cosine_losses": lambda x: cosine_losses(x, x, pairs=((0, 1),), rows=ids[0], target_rows=ids[0]),
         "normalize_rows": normalize_rows,
         "dropout": lambda x: dropout(x, 0.3, torch.tensor(1)),
@@ -89,10 +95,12 @@ def test_compiled_whole():
     for operator in (
         lambda: propagate(graph, x[:, 0]),
         lambda: spmm(graph, x[:, 0]),
+        lambda: spmm_blocks((graph, graph), x.flatten(0, 1), (3, 3)),
         lambda: edge_dots(graph, x[:, 0], x[:, 1]),
         lambda: edge_softmax(graph, x[0, 0, :4]),
         lambda: source_rows(graph, x[:, 0]),
         lambda: bpr(x, x, *ids),
+        lambda: objective(x, x, x[..., 0].abs(), *ids, torch.ones(6), user_logits=x[..., 0], item_logits=x[..., 0]),
         lambda: node_losses(x)[0],
         lambda: cosine_losses(x, x, pairs=((0, 1),), rows=ids[0], target_rows=ids[0]),
         lambda: normalize_rows(x),

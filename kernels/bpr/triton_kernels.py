@@ -3,10 +3,13 @@
 A row that is in many triples gets many contributions. They are added up without atomics, always in the same order: ids
 are sorted, so that the entries of one row (its triples, and for an item whether it is the positive or the negative)
 stand together; they are cut at every PIECE-th position, each piece is added up by a program, and a row of several
-pieces gets its sum from a second kernel.
+pieces gets its sum from a second kernel. A batch of usual size is sorted by counting: of each entry, how many come
+before it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import triton
@@ -21,6 +24,7 @@ from .operands import Operands
 # Most rows are in one or two triples of a batch; a popular item in 500 becomes 125 pieces, added up side by side.
 PIECE = 4
 TRIPLES = 4  # of a program of the forward pass
+COUNTED = 4096  # entries that are sorted by counting, 16 million comparisons; PyTorch has three kernels for as many
 
 
 @triton.jit
@@ -166,6 +170,56 @@ def add_up_losses_kernel(
     tl.store(losses_ptr + places, mean.to(losses_ptr.dtype.element_ty), mask=places <= M)
 
 
+@triton.jit(launch_metadata=metrics_of(work.sort_entries))
+def sort_entries_kernel(
+    users_ptr,  # (B,)
+    positives_ptr,  # (B,)
+    negatives_ptr,  # (B,)
+    sorted_ptr,  # (3 * B,) the users' rows, ascending, then the items'
+    order_ptr,  # (3 * B,) entries in that order, as bpr_backward takes them
+    ends_ptr,  # (3 * B,) where the entries of the same row end
+    batch,
+    BLOCK_E: tl.constexpr,
+    BLOCK_O: tl.constexpr,
+):
+    are_items = tl.program_id(1)
+    count = batch * (1 + are_items)
+    entries = tl.program_id(0) * BLOCK_E + tl.arange(0, BLOCK_E)
+    if tl.program_id(0) * BLOCK_E < count:
+        rows = load_entries(users_ptr, positives_ptr, negatives_ptr, entries, batch, are_items)
+        place = tl.zeros((BLOCK_E,), dtype=tl.int32)
+        end = tl.zeros((BLOCK_E,), dtype=tl.int32)
+        for first in range(0, count, BLOCK_O):
+            others = first + tl.arange(0, BLOCK_O)
+            other_rows = load_entries(users_ptr, positives_ptr, negatives_ptr, others, batch, are_items)
+            exists = (others < count)[None, :]
+            equal = (other_rows[None, :] == rows[:, None]) & exists
+            smaller = (other_rows[None, :] < rows[:, None]) & exists
+            place += tl.sum((smaller | (equal & (others[None, :] < entries[:, None]))).to(tl.int32), axis=1)
+            end += tl.sum((smaller | equal).to(tl.int32), axis=1)
+        place += batch * are_items
+        tl.store(sorted_ptr + place, rows, mask=entries < count)
+        tl.store(order_ptr + place, entries.to(tl.int64), mask=entries < count)
+        tl.store(ends_ptr + place, end.to(tl.int64), mask=entries < count)
+
+
+@triton.jit
+def load_entries(
+    users_ptr,
+    positives_ptr,
+    negatives_ptr,
+    entries,  # (BLOCK,)
+    batch,
+    are_items,
+):
+    """(BLOCK,) rows of entries: of users, or of positives and after them negatives."""
+    items = batch * are_items  # of each kind
+    users = tl.load(users_ptr + entries, mask=entries < batch - items, other=0)
+    positives = tl.load(positives_ptr + entries, mask=entries < items, other=0)
+    negatives = tl.load(negatives_ptr + entries - items, mask=(entries >= batch) & (entries < 2 * items), other=0)
+    return users.to(tl.int64) + positives.to(tl.int64) + negatives.to(tl.int64)
+
+
 @triton.jit(launch_metadata=metrics_of(work.bpr_backward))
 def bpr_backward_kernel(
     rows_ptr,  # (R, M, D): h_users, or h_items when ITEMS
@@ -191,6 +245,7 @@ def bpr_backward_kernel(
     SUM_FUSION: tl.constexpr,
     HAS_LOGITS: tl.constexpr,
     HAS_OTHER_LOGITS: tl.constexpr,
+    ADDS: tl.constexpr,  # onto what the gradients hold
     PIECE: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_D: tl.constexpr,
@@ -257,6 +312,8 @@ def bpr_backward_kernel(
         offsets = modalities[:, :, None] * D + dims
         inside = is_modality[:, :, None] & (dims < D)
         if is_whole:
+            if ADDS:
+                gradient += tl.load(grad_rows_ptr + row * M * D + offsets, mask=inside, other=0.0).to(ACC)
             tl.store(grad_rows_ptr + row * M * D + offsets, gradient.to(grad_rows_ptr.dtype.element_ty), mask=inside)
         else:
             tl.store(partial_rows_ptr + slot * M * D + offsets, gradient, mask=inside)
@@ -264,6 +321,8 @@ def bpr_backward_kernel(
         grad_logits = weight * grad_weight
         grad_logits -= weight * tl.sum(grad_logits, axis=1, keep_dims=True)
         if is_whole:
+            if ADDS:
+                grad_logits += tl.load(grad_logits_ptr + row * M + modalities, mask=is_modality, other=0.0).to(ACC)
             tl.store(
                 grad_logits_ptr + row * M + modalities,
                 grad_logits.to(grad_logits_ptr.dtype.element_ty),
@@ -284,6 +343,7 @@ def add_up_pieces_kernel(
     M: tl.constexpr,
     D: tl.constexpr,
     HAS_LOGITS: tl.constexpr,
+    ADDS: tl.constexpr,
     PIECE: tl.constexpr,
     BLOCK_S: tl.constexpr,
     BLOCK_W: tl.constexpr,
@@ -320,10 +380,14 @@ def add_up_pieces_kernel(
                 other=0.0,
             )
             total_logits += tl.sum(partial_logits, axis=0)
+    if ADDS:
+        total += tl.load(grad_rows_ptr + row * (M * D) + columns, mask=columns < M * D, other=0.0).to(ACC)
     gradient = total.to(grad_rows_ptr.dtype.element_ty)
     tl.store(grad_rows_ptr + row * (M * D) + columns, gradient, mask=columns < M * D)
     if HAS_LOGITS:
         if tl.program_id(1) == 0:
+            if ADDS:
+                total_logits += tl.load(grad_logits_ptr + row * M + modalities, mask=modalities < M, other=0.0).to(ACC)
             grad_logits = total_logits.to(grad_logits_ptr.dtype.element_ty)
             tl.store(grad_logits_ptr + row * M + modalities, grad_logits, mask=modalities < M)
 
@@ -345,17 +409,17 @@ def piece_sizes(modalities: int, width: int) -> dict[str, int]:
     return {"BLOCK_S": 16, "BLOCK_W": block_w, "BLOCK_M": triton.next_power_of_2(modalities), "num_warps": 1}
 
 
-def bpr_forward_triton(*operands) -> tuple[Tensor, Tensor]:
+def launch_forward(*operands) -> tuple[Tensor, Tensor]:
+    """The slopes of each triple, and the sums of each program."""
     h_users, h_items, users, positives, negatives, user_logits, item_logits, fusion = Operands(*operands)
     batch, (_, modalities, width) = users.numel(), h_users.shape
-    losses = h_users.new_empty(modalities + 1)
     acc = accumulation_dtype(h_users.dtype)
     slopes = h_users.new_empty(batch, modalities + 1, dtype=acc)
-    if batch == 0:
-        return losses.zero_(), slopes
     sizes = launch_sizes(modalities, width)
     programs = triton.cdiv(batch, TRIPLES)
     partial = h_users.new_empty(programs, modalities + 1, dtype=acc)
+    if batch == 0:
+        return slopes, partial
     h_users = h_users.contiguous()
     bpr_forward_kernel[(programs,)](
         h_users,
@@ -377,11 +441,21 @@ def bpr_forward_triton(*operands) -> tuple[Tensor, Tensor]:
         ACC=accumulator(h_users.dtype),
         **sizes,
     )
+    return slopes, partial
+
+
+def bpr_forward_triton(*operands) -> tuple[Tensor, Tensor]:
+    h_users, _, users, *_ = operands
+    modalities = h_users.shape[1]
+    losses = h_users.new_empty(modalities + 1)
+    slopes, partial = launch_forward(*operands)
+    if users.numel() == 0:
+        return losses.zero_(), slopes
     add_up_losses_kernel[(1,)](
         partial,
         losses,
-        programs,
-        batch,
+        partial.shape[0],
+        users.numel(),
         M=modalities,
         BLOCK_P=256,
         BLOCK_M=triton.next_power_of_2(modalities + 1),
@@ -391,52 +465,88 @@ def bpr_forward_triton(*operands) -> tuple[Tensor, Tensor]:
 
 
 def bpr_backward_triton(grad_losses: Tensor, slopes: Tensor, *operands) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    h_users, h_items, users, positives, negatives, user_logits, item_logits, fusion = Operands(*operands)
+    given = Operands(*operands)
+    triples = given.users.contiguous(), given.positives.contiguous(), given.negatives.contiguous()
+    tables = given.h_users, given.h_items, given.user_logits, given.item_logits
+    onto = [None if table is None else table.new_zeros(table.shape) for table in tables]
+    entries = sorted_entries(*triples)
+    add_gradients(grad_losses.contiguous(), slopes, entries, triples, *operands, onto=onto, adds=False)
+    h_users, h_items, user_logits, item_logits = (
+        given.h_users.new_empty(0) if gradient is None else gradient for gradient in onto
+    )
+    return h_users, h_items, user_logits, item_logits
+
+
+def add_gradients(
+    grad_losses: Tensor,
+    slopes: Tensor,
+    entries: tuple[tuple[Tensor, ...], ...],
+    triples: tuple[Tensor, Tensor, Tensor],
+    *operands,
+    onto: Sequence[Tensor | None],
+    adds: bool = True,
+) -> None:
+    """Gradients of both tables' rows and logits, for the rows that the triples name.
+
+    Args:
+        entries: of :func:`sorted_entries`.
+        onto: gradients of h_users, h_items and of the logits that there are, contiguous.
+        adds: to what they hold; if not, they hold zeros.
+    """
+    h_users, h_items, _, _, _, user_logits, item_logits, fusion = Operands(*operands)
     h_users, h_items = h_users.contiguous(), h_items.contiguous()
-    triples = users.contiguous(), positives.contiguous(), negatives.contiguous()
-    upstream = slopes, grad_losses.contiguous()
-    items = torch.cat([positives, negatives])
-    grad_users, grad_user_logits = _side_gradients(
-        h_users, h_items, user_logits, item_logits, users, triples, upstream, fusion, False
-    )
-    grad_items, grad_item_logits = _side_gradients(
-        h_items, h_users, item_logits, user_logits, items, triples, upstream, fusion, True
-    )
-    return grad_users, grad_items, grad_user_logits, grad_item_logits
+    upstream = slopes, grad_losses
+    users, items = (h_users, user_logits), (h_items, item_logits)
+    _add_to_side(*users, *items, onto[0], onto[2], entries[0], triples, upstream, fusion, False, adds)
+    _add_to_side(*items, *users, onto[1], onto[3], entries[1], triples, upstream, fusion, True, adds)
 
 
-def _side_gradients(
+def sorted_entries(users: Tensor, positives: Tensor, negatives: Tensor) -> tuple[tuple[Tensor, ...], ...]:
+    """Of users, then of items: rows of entries, ascending; the entries in this order; where those of a row end."""
+    batch = users.numel()
+    if not 0 < 2 * batch <= COUNTED:
+        ids = users, torch.cat([positives, negatives])
+        found = [torch.sort(each, stable=True) for each in ids]
+        return tuple((rows, order, torch.searchsorted(rows, rows, right=True)) for rows, order in found)
+    found = [torch.empty(3 * batch, dtype=torch.int64, device=users.device) for _ in range(3)]
+    # Sixteen entries against 512 at a time: more of these spill registers.
+    sizes = {"BLOCK_E": 16, "BLOCK_O": 512, "num_warps": 8}
+    grid = triton.cdiv(2 * batch, sizes["BLOCK_E"]), 2
+    sort_entries_kernel[grid](users, positives, negatives, *found, batch, **sizes)
+    return tuple(each[:batch] for each in found), tuple(each[batch:] for each in found)
+
+
+def _add_to_side(
     rows: Tensor,
-    others: Tensor,
     logits: Tensor | None,
+    others: Tensor,
     other_logits: Tensor | None,
-    ids: Tensor,
+    grad_rows: Tensor,
+    grad_logits: Tensor | None,
+    entries: tuple[Tensor, ...],
     triples: tuple[Tensor, Tensor, Tensor],
     upstream: tuple[Tensor, Tensor],
     fusion: str,
     are_items: bool,
-) -> tuple[Tensor, Tensor]:
-    """Gradients of the rows and logits of users or of items; ``ids`` is the row of each entry."""
-    grad_rows = rows.new_zeros(rows.shape)
-    grad_logits = rows.new_empty(0) if logits is None else logits.new_zeros(logits.shape)
-    entries, (_, modalities, width) = ids.numel(), rows.shape
-    if entries == 0:
-        return grad_rows, grad_logits
-    ids, order = torch.sort(ids, stable=True)
-    ends = torch.searchsorted(ids, ids, right=True)
-    pieces = triton.cdiv(entries, PIECE)
+    adds: bool,
+) -> None:
+    """:func:`add_gradients` for users or for items."""
+    (rows_of_entries, _, ends), (_, modalities, width) = entries, rows.shape
+    count = ends.numel()
+    if count == 0:
+        return
+    grad_logits = grad_rows if grad_logits is None else grad_logits
+    pieces = triton.cdiv(count, PIECE)
     acc = accumulation_dtype(rows.dtype)
     partial_rows = rows.new_empty(2 * pieces, modalities, width, dtype=acc)
     partial_logits = rows.new_empty(2 * pieces, modalities, dtype=acc)
     sizes = launch_sizes(modalities, width)
-    bpr_backward_kernel[(entries,)](
+    bpr_backward_kernel[(count,)](
         rows,
         _or(logits, rows),
         others,
         _or(other_logits, rows),
-        ids,
-        order,
-        ends,
+        *entries,
         *triples,
         *upstream,
         grad_rows,
@@ -450,15 +560,16 @@ def _side_gradients(
         SUM_FUSION=fusion == "sum",
         HAS_LOGITS=logits is not None,
         HAS_OTHER_LOGITS=other_logits is not None,
+        ADDS=adds,
         PIECE=PIECE,
         ACC=accumulator(rows.dtype),
         **sizes,
     )
-    if entries > PIECE:
+    if count > PIECE:
         # The last piece of all is left out: no row goes on after it.
         sizes = piece_sizes(modalities, width)
         add_up_pieces_kernel[(pieces - 1, triton.cdiv(modalities * width, sizes["BLOCK_W"]))](
-            ids,
+            rows_of_entries,
             ends,
             partial_rows,
             partial_logits,
@@ -467,11 +578,11 @@ def _side_gradients(
             M=modalities,
             D=width,
             HAS_LOGITS=logits is not None,
+            ADDS=adds,
             PIECE=PIECE,
             ACC=accumulator(rows.dtype),
             **sizes,
         )
-    return grad_rows, grad_logits
 
 
 def _or(tensor: Tensor | None, instead: Tensor) -> Tensor:

@@ -32,6 +32,20 @@ def add_up_losses(args: Arguments) -> Work:
     )
 
 
+def sort_entries(args: Arguments) -> Work:
+    """Ten operations for two entries, whose rows have 64 bits; all are read again for each block of entries."""
+    ids, batch = args["users_ptr"].element_size(), args["batch"]
+    blocks = [-(-count // args["BLOCK_E"]) for count in (batch, 2 * batch)]
+    gathered = ids * (blocks[0] * batch + blocks[1] * 2 * batch)
+    return Work(
+        streamed=size(args["sorted_ptr"], args["order_ptr"], args["ends_ptr"]),
+        gathered=gathered,
+        table=least(gathered, 3 * batch * ids),
+        operations=10 * (batch**2 + (2 * batch) ** 2),
+        chain=1 + -(-2 * batch // args["BLOCK_O"]),
+    )
+
+
 def bpr_backward(args: Arguments) -> Work:
     rows, others, modalities, width = (args[name] for name in ("rows_ptr", "others_ptr", "M", "D"))
     entries, of_a_row = args["sorted_ptr"].numel(), modalities * width * rows.element_size()
@@ -43,7 +57,7 @@ def bpr_backward(args: Arguments) -> Work:
     written = entries * of_a_row + (entries * logits if args["HAS_LOGITS"] else 0)
     gathered = entries * opponents * (of_a_row + (logits if args["HAS_OTHER_LOGITS"] else 0)) + own
     return Work(
-        streamed=ids + slopes + written,
+        streamed=ids + slopes + written * (2 if args["ADDS"] else 1),
         gathered=gathered,
         table=least(gathered, size(rows, others)),
         operations=entries * modalities * width * (4 * opponents + 4),
@@ -56,8 +70,9 @@ def add_up_pieces(args: Arguments) -> Work:
     """As if every piece were of a row that goes on: both its partial sums are read, and a row is written."""
     partial, ends, gradient = args["partial_rows_ptr"], args["ends_ptr"], args["grad_rows_ptr"]
     pieces = partial.shape[0] // 2
+    rows = partial.numel() // 2 * gradient.element_size() * (2 if args["ADDS"] else 1)
     return Work(
-        streamed=2 * pieces * ends.element_size() + size(partial) + partial.numel() // 2 * gradient.element_size(),
+        streamed=2 * pieces * ends.element_size() + size(partial) + rows,
         operations=partial.numel(),
         arithmetic=ordinary(gradient),
         chain=3,  # where rows end, which row, its partial sums

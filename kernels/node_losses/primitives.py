@@ -8,7 +8,7 @@ from .cpu import node_losses_backward_cpu, node_losses_forward_cpu
 from .forms import needs_cosines, needs_distances
 
 
-def _forward_fake(h, preference_logits, free_logits, mda, msa):
+def node_losses_forward_fake(h, preference_logits, free_logits, mda, msa):
     num_nodes, modalities, _ = h.shape
     pairs = modalities * (modalities - 1) // 2
     exact = accumulation_dtype(h.dtype)
@@ -47,7 +47,7 @@ node_losses_forward = Primitive(
     "node_losses_forward(Tensor h, Tensor? preference_logits, Tensor? free_logits, str mda, str msa) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     cpu=node_losses_forward_cpu,
-    fake=_forward_fake,
+    fake=node_losses_forward_fake,
 )
 
 # The gradients of h and of the logits that are given; (0,) for the latter when none are.

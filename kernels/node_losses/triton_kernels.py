@@ -148,11 +148,9 @@ def sum_in_order(
     return tl.sum(total, axis=0)
 
 
-@triton.jit(launch_metadata=metrics_of(work.add_partials))
-def add_partials_kernel(
+@triton.jit
+def side_losses(
     partial_ptr,  # (P + 1, programs)
-    mda_ptr,  # ()
-    msa_ptr,  # ()
     pair_norms_ptr,  # (P,), written when MDA == "fro"
     programs,
     num_nodes,
@@ -162,6 +160,7 @@ def add_partials_kernel(
     BLOCK_P: tl.constexpr,
     ACC: tl.constexpr,
 ):
+    """MDA and MSA of a side."""
     mda = tl.full((), 0.0, dtype=ACC)
     msa = tl.full((), 0.0, dtype=ACC)
     if MDA != "none":
@@ -177,6 +176,24 @@ def add_partials_kernel(
             mda = -mda
     if MSA != "none":
         msa += sum_in_order(partial_ptr + P * programs, programs, BLOCK_P, ACC) / tl.maximum(num_nodes, 1)
+    return mda, msa
+
+
+@triton.jit(launch_metadata=metrics_of(work.add_partials))
+def add_partials_kernel(
+    partial_ptr,  # (P + 1, programs)
+    mda_ptr,  # ()
+    msa_ptr,  # ()
+    pair_norms_ptr,  # (P,), written when MDA == "fro"
+    programs,
+    num_nodes,
+    P: tl.constexpr,
+    MDA: tl.constexpr,
+    MSA: tl.constexpr,
+    BLOCK_P: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    mda, msa = side_losses(partial_ptr, pair_norms_ptr, programs, num_nodes, P, MDA, MSA, BLOCK_P, ACC)
     tl.store(mda_ptr, mda.to(mda_ptr.dtype.element_ty))
     tl.store(msa_ptr, msa.to(msa_ptr.dtype.element_ty))
 
@@ -288,9 +305,10 @@ def launch_sizes(modalities: int, width: int, dtype: torch.dtype) -> dict[str, i
     return {"BLOCK_N": block_n, "BLOCK_M": block_m, "BLOCK_D": block_d, "num_warps": num_warps}
 
 
-def node_losses_forward_triton(
+def launch_forward(
     h: Tensor, preference_logits: Tensor | None, free_logits: Tensor | None, mda: str, msa: str
-) -> tuple[Tensor, ...]:
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """What the backward pass takes, of which the pairs' norms are not yet written, and the programs' sums."""
     h = h.contiguous()
     num_nodes, modalities, width = h.shape
     pairs = modalities * (modalities - 1) // 2
@@ -300,7 +318,6 @@ def node_losses_forward_triton(
     def empty(*shape: int, dtype: torch.dtype = exact) -> Tensor:
         return torch.empty(shape, dtype=dtype, device=h.device)
 
-    losses = empty(dtype=h.dtype), empty(dtype=h.dtype)
     statistics = (
         empty(num_nodes),
         empty(num_nodes, modalities if cosines else 0),
@@ -308,7 +325,7 @@ def node_losses_forward_triton(
         empty(num_nodes, pairs if distances else 0),
         empty(pairs if mda == "fro" else 0),
     )
-    sizes, acc = launch_sizes(modalities, width, h.dtype), accumulator(h.dtype)
+    sizes = launch_sizes(modalities, width, h.dtype)
     programs = triton.cdiv(num_nodes, sizes["BLOCK_N"])
     partial = empty(pairs + 1, programs)
     weight, logits = _weight_source(preference_logits, free_logits, h)
@@ -328,20 +345,28 @@ def node_losses_forward_triton(
             COSINES=cosines,
             DISTANCES=distances,
             EPS=COSINE_EPS,
-            ACC=acc,
+            ACC=accumulator(h.dtype),
             **sizes,
         )
+    return statistics, partial
+
+
+def node_losses_forward_triton(
+    h: Tensor, preference_logits: Tensor | None, free_logits: Tensor | None, mda: str, msa: str
+) -> tuple[Tensor, ...]:
+    statistics, partial = launch_forward(h, preference_logits, free_logits, mda, msa)
+    losses = h.new_empty(()), h.new_empty(())
     add_partials_kernel[(1,)](
         partial,
         *losses,
         statistics[4],
-        programs,
-        num_nodes,
-        P=pairs,
+        partial.shape[1],
+        h.shape[0],
+        P=partial.shape[0] - 1,
         MDA=mda,
         MSA=msa,
         BLOCK_P=4096,
-        ACC=acc,
+        ACC=accumulator(h.dtype),
         num_warps=8,
     )
     return *losses, *statistics

@@ -12,6 +12,26 @@ from ..support import accumulation_dtype
 NORM_EPS = 1e-12  # the smallest norm that is divided by, as in torch.nn.functional.normalize
 
 
+def joined(tensors: Sequence[Tensor], columns: Sequence[int]) -> list[Tensor]:
+    """The tables that tensors are or, where so many are its ``columns``, that those make when they are stacked."""
+    tables, first = [], 0
+    for count in columns or [0] * len(tensors):
+        own = tensors[first : first + max(count, 1)]
+        tables.append(torch.stack(tuple(own), dim=1) if count else own[0])
+        first += len(own)
+    return tables
+
+
+def joined_shapes(tensors: Sequence[Tensor], columns: Sequence[int]) -> list[Tensor]:
+    """Tensors of the shapes of :func:`joined`'s, which hold nothing of their own."""
+    tables, first = [], 0
+    for count in columns or [0] * len(tensors):
+        own = tensors[first]
+        tables.append(own[:, None].expand(own.shape[0], count, own.shape[1]) if count else own)
+        first += max(count, 1)
+    return tables
+
+
 def empty_results(tables: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Room for the stacked tables' rows and for their norms."""
     first = tables[0]
@@ -42,7 +62,10 @@ def empty_gradients(tables: Sequence[Tensor]) -> list[Tensor]:
     return [table.new_empty(table.shape) for table in tables]
 
 
-def normalize_rows_forward_cpu(tables: Sequence[Tensor], scale: float) -> tuple[Tensor, Tensor]:
+def normalize_rows_forward_cpu(
+    tensors: Sequence[Tensor], scale: float, columns: Sequence[int] = ()
+) -> tuple[Tensor, Tensor]:
+    tables = joined(tensors, columns)
     results = empty_results(tables)
     for x, out, norms in parts(tables, *results):
         norms.copy_(torch.linalg.vector_norm(x, dim=-1, dtype=norms.dtype).clamp_min_(NORM_EPS))
@@ -51,9 +74,14 @@ def normalize_rows_forward_cpu(tables: Sequence[Tensor], scale: float) -> tuple[
 
 
 def normalize_rows_backward_cpu(
-    grad: Tensor, grad_norms: Tensor | None, norms: Tensor, tables: Sequence[Tensor], scale: float
+    grad: Tensor,
+    grad_norms: Tensor | None,
+    norms: Tensor,
+    tensors: Sequence[Tensor],
+    scale: float,
+    columns: Sequence[int] = (),
 ) -> list[Tensor]:
-    gradients = []
+    tables, gradients = joined(tensors, columns), []
     for x, dy, d_norm, norm in parts(tables, grad, grad_norms, norms):
         x, dy = x.to(norm.dtype), dy.to(norm.dtype)
         along = (dy * x).sum(-1).mul_(scale).div_(norm)  # <dy, s x / |x|>

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from ..work import Arguments, Work, ordinary, size
 
 
+def _sources(args: Arguments) -> list[Tensor]:
+    """What the launch reads rows of."""
+    return [args[f"x{number}_ptr"] for number in range(args["SOURCES"])]
+
+
 def normalize_rows_forward(args: Arguments) -> Work:
-    x = args["x_ptr"]
-    return Work(streamed=size(x, args["out_ptr"], args["norm_ptr"]), operations=3 * x.numel(), arithmetic=ordinary(x))
+    sources = _sources(args)
+    rows = sum(args[f"count{number}"] for number in range(args["SOURCES"]))
+    numbers = sum(x.numel() for x in sources)
+    return Work(
+        streamed=2 * size(*sources) + rows * args["norm_ptr"].element_size(),
+        operations=3 * numbers,
+        arithmetic=ordinary(sources[0]),
+    )
 
 
 def normalize_rows_backward(args: Arguments) -> Work:
-    x, norm = args["x_ptr"], args["norm_ptr"]
-    norms = size(norm) + (size(args["grad_norm_ptr"]) if args["HAS_GRAD_NORM"] else 0)
+    sources = _sources(args)
+    rows = sum(args[f"count{number}"] for number in range(args["SOURCES"]))
+    norms = rows * args["norm_ptr"].element_size() * (2 if args["HAS_GRAD_NORM"] else 1)
     return Work(
-        streamed=size(args["grad_ptr"], x, args["grad_x_ptr"]) + norms,
-        operations=5 * x.numel(),
-        arithmetic=ordinary(x),
+        streamed=3 * size(*sources) + norms,
+        operations=5 * sum(x.numel() for x in sources),
+        arithmetic=ordinary(sources[0]),
     )

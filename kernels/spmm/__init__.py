@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ..csr import CSRGraph
 from ..dispatch import use_reference
-from .primitives import Edges, edge_dot, edges_of, row_sum
+from .primitives import Edges, edge_dot, edges_of, row_sum, row_sum_into
 from .reference import spmm_reference
 
-__all__ = ["spmm"]
+__all__ = ["spmm", "spmm_blocks"]
 
 
 class SpmmFunction(torch.autograd.Function):
@@ -90,3 +92,74 @@ def spmm(graph: CSRGraph, x: Tensor, *, values: Tensor | None = None, residual: 
     plus_x = residual is x
     edges, transposed = _both_directions(graph, values, x)
     return SpmmFunction.apply(x, values, None if plus_x else residual, plus_x, edges, transposed)
+
+
+class SpmmBlocksFunction(torch.autograd.Function):
+    """Gradients of all blocks are written side by side: nothing has to join them."""
+
+    @staticmethod
+    def forward(
+        ctx, x: Tensor, rows: tuple[int, ...], edges: list[Edges], transposed: list[Edges]
+    ) -> tuple[Tensor, ...]:
+        ctx.rows, ctx.transposed = rows, transposed
+        outputs = []
+        for block, own in zip(x.split(rows), edges):
+            block = _as_rows_of(own, block)
+            outputs.append(row_sum(*own, block, block, 1.0).view(-1, x.shape[1]))
+        return tuple(outputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *grads: Tensor):
+        grad_x = grads[0].new_empty(sum(ctx.rows), grads[0].shape[1])
+        for out, grad, own in zip(grad_x.split(ctx.rows), grads, ctx.transposed):
+            grad = _as_rows_of(own, grad)
+            row_sum_into(*own, grad, grad, 1.0, _as_rows_of(own, out))
+        return grad_x, None, None, None
+
+
+def _as_rows_of(edges: Edges, block: Tensor) -> Tensor:
+    """A block's numbers as the rows of its graph, of which one of its own holds several."""
+    rows = edges.rowptr.numel() - 1
+    return block.reshape(rows, block.numel() // rows if rows else block.shape[1])
+
+
+def spmm_blocks(graphs: Sequence[CSRGraph], x: Tensor, rows: Sequence[int]) -> tuple[Tensor, ...]:
+    """``x_b + A_b x_b`` for the blocks b of x's rows: eq. 4 for users and items at once, whose rows x holds together.
+
+    The same as ``spmm(A_b, x_b, residual=x_b)`` for each block, but no gradients of blocks have to be joined.
+
+    Args:
+        graphs: A_b, square. Where a graph has k times as many rows as its block, those are the block's rows cut in k:
+            (n, D) taken as (n * k, D / k), such as the modalities of n nodes.
+        x: (N, D), floating point.
+        rows: how many rows of x are in each block, N in all.
+
+    Returns:
+        (rows_b, D) in x's dtype for each block.
+
+    Raises:
+        ValueError: shapes or devices do not match.
+        TypeError: x is not floating point.
+    """
+    rows = tuple(rows)
+    if x.ndim != 2 or len(rows) != len(graphs) or not rows or sum(rows) != x.shape[0]:
+        raise ValueError(f"x has shape {tuple(x.shape)}, expected (N, D) of {len(graphs)} blocks with {rows} rows")
+    for graph, block in zip(graphs, x.split(rows)):
+        nodes, count = graph.shape[0], block.shape[0]
+        if graph.shape[1] != nodes or (nodes % count if count else nodes) or (count and x.shape[1] % (nodes // count)):
+            raise ValueError(
+                f"a graph of shape {graph.shape} for {count} rows of {x.shape[1]} numbers: it must be square and have "
+                "as many rows, or a multiple that divides their numbers"
+            )
+        own = block.reshape(nodes, block.numel() // nodes if nodes else x.shape[1])
+        graph.require_operand(own, nodes)
+    if use_reference(x.device):
+        blocks = [
+            block.reshape(graph.shape[0], -1) if len(block) else block for graph, block in zip(graphs, x.split(rows))
+        ]
+        products = (spmm_reference(graph, block, None, block) for graph, block in zip(graphs, blocks))
+        return tuple(product.view(-1, x.shape[1]) for product in products)
+    both = [_both_directions(graph, None, x) for graph in graphs]
+    edges, transposed = zip(*both)
+    return SpmmBlocksFunction.apply(x, rows, list(edges), list(transposed))

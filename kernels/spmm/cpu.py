@@ -40,6 +40,11 @@ def row_sum_cpu(
     return out if out_scale == 1 else out.mul_(out_scale)
 
 
+def row_sum_into_cpu(*arguments) -> None:
+    *given, out = arguments
+    out.copy_(row_sum_cpu(*given))
+
+
 def edge_dot_cpu(rowptr: Tensor, columns: Tensor, pieces: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
     shape = rowptr.numel() - 1, right.shape[0]
     # A CSR tensor of PyTorch's holds no more edges than it has places: fewer than a small graph with repeated edges.

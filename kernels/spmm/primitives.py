@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..csr import CSRGraph
 from ..dispatch import Primitive, implementation
-from .cpu import edge_dot_cpu, row_sum_cpu
+from .cpu import edge_dot_cpu, row_sum_cpu, row_sum_into_cpu
 
 
 class Edges(NamedTuple):
@@ -70,6 +70,14 @@ row_sum = Primitive(
     "Tensor? splits, int num_slots, Tensor x, Tensor? residual, float out_scale) -> Tensor",
     cpu=row_sum_cpu,
     fake=_row_sum_fake,
+)
+
+# The same, written into a contiguous tensor of these rows.
+row_sum_into = Primitive(
+    "row_sum_into(Tensor rowptr, Tensor columns, Tensor? values, Tensor? scale, float constant, Tensor? pieces, "
+    "Tensor? splits, int num_slots, Tensor x, Tensor? residual, float out_scale, Tensor(a!) out) -> ()",
+    cpu=row_sum_into_cpu,
+    fake=lambda *arguments: None,
 )
 
 # (edges,): <left[row of e], right[columns_e]>, the gradient of the values of row_sum.

@@ -164,12 +164,32 @@ def row_sum_triton(
     residual: Tensor | None,
     out_scale: float,
 ) -> Tensor:
+    out = torch.empty(rowptr.numel() - 1, x.shape[1], dtype=x.dtype, device=x.device)
+    row_sum_into_triton(
+        rowptr, columns, values, scale, constant, pieces, splits, num_slots, x, residual, out_scale, out
+    )
+    return out
+
+
+def row_sum_into_triton(
+    rowptr: Tensor,
+    columns: Tensor,
+    values: Tensor | None,
+    scale: Tensor | None,
+    constant: float,
+    pieces: Tensor,
+    splits: Tensor,
+    num_slots: int,
+    x: Tensor,
+    residual: Tensor | None,
+    out_scale: float,
+    out: Tensor,
+) -> None:
     x = x.contiguous()
     residual = None if residual is None else residual.contiguous()
-    rows, width = rowptr.numel() - 1, x.shape[1]
-    out = torch.empty(rows, width, dtype=x.dtype, device=x.device)
+    width = x.shape[1]
     if out.numel() == 0:
-        return out
+        return
     sizes, acc = launch_sizes(width), accumulator(x.dtype)
     partial = torch.empty(num_slots, width, dtype=accumulation_dtype(x.dtype), device=x.device)
     blocks = triton.cdiv(width, sizes["BLOCK_D"])
@@ -205,7 +225,6 @@ def row_sum_triton(
             ACC=acc,
             num_warps=sizes["num_warps"],
         )
-    return out
 
 
 def edge_dot_triton(rowptr: Tensor, columns: Tensor, pieces: Tensor, left: Tensor, right: Tensor) -> Tensor:

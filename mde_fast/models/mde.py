@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError
-from ..kernels import CSRGraph, bpr, infonce, node_losses, normalize_rows_with_norms, propagate, spmm
+from ..kernels import CSRGraph, infonce, normalize_rows_with_norms, objective, propagate, spmm_blocks
 from ..kernels.node_losses import difference_weight
+from ..kernels.objective import by_kind
 from ..nn.factors import Factors
 from ..nn.preferences import Preferences
-from ..nn.tables import mean_squares
 from ..nn.towers import feature_towers
 from ..options import Options, Range, at_least, option, positive
 from .model import Batch, HasPreferences, Inputs, Model
@@ -133,6 +133,8 @@ class MDEGraphs:
 class MDE(Model[MDEOptions], HasPreferences):
     """The model of the paper: towers, three graphs, preferences, and the losses of eq. 11."""
 
+    weights: Tensor  # (M + 4,) coefficients of the parts
+
     title = "MDE (2025): modality discrimination enhancement"
     Options = MDEOptions
     node_tables = ("user_table",)
@@ -180,6 +182,9 @@ class MDE(Model[MDEOptions], HasPreferences):
             generator=generator,
         )
         self.part_names = ("bpr", *(f"bpr_{name}" for name in features), "mda", "msa", "regulariser")
+        coefficients = options.mda_weight, options.msa_weight, options.reg_weight
+        of_modalities = [float(options.modality_losses)] * len(features)
+        self.register_buffer("weights", torch.tensor([1.0, *of_modalities, *coefficients]), persistent=False)
 
     @classmethod
     def build(cls, options: MDEOptions, inputs: Inputs) -> MDE:
@@ -200,66 +205,57 @@ class MDE(Model[MDEOptions], HasPreferences):
         return h_users, h_items
 
     def _encode(self) -> tuple[Tensor, Tensor, Tensor]:
-        """H of eq. 4, and the norms of the user table's rows (U, M)."""
+        """H of eq. 4, and norms of rows, the user table's first: (U or more, M)."""
         options, graphs = self.options, self.graphs
         shape = (len(self.modalities), options.embedding_size)
-        inputs, norms = self._inputs(torch.stack([tower() for tower in self.towers], dim=1))
+        inputs, norms = self._inputs([tower() for tower in self.towers])
         layers = propagate(graphs.user_item, inputs.flatten(1), layers=options.n_layers, combine=options.layer_combine)
-        users, items = layers.split([self.num_users, self.num_items])
-        users = spmm(graphs.user_user, users, residual=users)
-        items = items.reshape(graphs.item_item.shape[0], -1)  # one row per item, or per item and modality
-        items = spmm(graphs.item_item, items, residual=items)
+        sides = self.num_users, self.num_items
+        users, items = spmm_blocks((graphs.user_user, graphs.item_item), layers, sides)
         return users.unflatten(1, shape), items.reshape(self.num_items, *shape), norms
 
-    def _inputs(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        """E(0) (U + I, M, D) from the towers' (I, M, D), and the norms of the user table's rows (U, M)."""
-        scale, items = self.options.input_scale, items.to(self.user_table.dtype)
+    def _inputs(self, items: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """E(0) (U + I, M, D) from the M towers' (I, D), and norms of rows, the user table's first."""
+        scale, items = self.options.input_scale, [own.to(self.user_table.dtype) for own in items]
         if self.options.row_normalize:
-            inputs, norms = normalize_rows_with_norms(self.user_table, items, scale=scale)
-            return inputs, norms[: self.num_users]
-        inputs = torch.cat([self.user_table, items])
+            return normalize_rows_with_norms(self.user_table, items, scale=scale)
+        inputs = torch.cat([self.user_table, torch.stack(items, dim=1)])
         return inputs * scale if scale != 1 else inputs, torch.linalg.vector_norm(self.user_table, dim=-1)
 
     def loss_parts(self, batch: Batch) -> Tensor:
         """The addends of eq. 11, each with its coefficient."""
         options, preferences = self.options, self.preferences
         h_users, h_items, norms = self._encode()
-        mda, msa = h_users.new_zeros(()), h_users.new_zeros(())
-        for h, weights, nodes in (
-            (h_users, preferences.trade_off("users"), batch.users),
-            (h_items, preferences.trade_off("items"), batch.positives),
-        ):
-            side_mda, side_msa = node_losses(
-                h,
-                **weights,
-                detach=options.nlt_detach,
-                mda=options.mda if options.mda_weight else "none",
-                msa=options.msa if options.msa == "cosine" and options.msa_weight else "none",
-            )
-            mda = mda + side_mda
-            msa = msa + (side_msa if options.msa != "infonce" else self._contrast(h, weights, nodes))
-        # Last, so that its backward pass comes first: its scratch is large, and no other gradient of H is held yet.
-        ranking = bpr(
+        parts = objective(
             h_users,
             h_items,
+            norms,
             batch.users,
             batch.positives,
             batch.negatives,
-            user_logits=preferences.user_logits(),
-            item_logits=preferences.item_fusion_logits(),
+            self.weights,
+            user_logits=preferences.users,
+            item_logits=preferences.items,
+            user_trade=preferences.trade_off("users"),
+            item_trade=preferences.trade_off("items"),
+            detach=options.nlt_detach,
+            fuse_items=preferences.fuse_items,
+            shrink=preferences.learned,
             fusion=options.fusion,
+            mda=options.mda if options.mda_weight else "none",
+            msa=options.msa if options.msa == "cosine" and options.msa_weight else "none",
         )
-        if not options.modality_losses:
-            ranking = torch.cat([ranking[:1], ranking[1:] * 0])
-        regulariser = mean_squares(norms, batch.users, options.embedding_size) + preferences.regulariser()
-        weighted = torch.stack([options.mda_weight * mda, options.msa_weight * msa, options.reg_weight * regulariser])
-        return torch.cat([ranking, weighted])
+        if options.msa == "cosine" or not options.msa_weight:
+            return parts
+        contrast = self._contrast(h_users, "users", batch.users) + self._contrast(h_items, "items", batch.positives)
+        return torch.cat([parts[:-2], (options.msa_weight * contrast)[None], parts[-1:]])
 
-    def _contrast(self, h: Tensor, weights: dict[str, Tensor | None], nodes: Tensor) -> Tensor:
+    def _contrast(self, h: Tensor, side: str, nodes: Tensor) -> Tensor:
         """InfoNCE over the batch's nodes, weighted by w_sim = 1 - w_dif (eq. 7)."""
-        if not self.options.msa_weight:
-            return h.new_zeros(())
-        w_dif = difference_weight(h.shape[0], **weights, detach=self.options.nlt_detach, like=h)
+        preference, free = by_kind(self.preferences.trade_off(side))
+        w_dif = difference_weight(
+            h.shape[0], preference_logits=preference, free_logits=free, detach=self.options.nlt_detach, like=h
+        )
         rows = F.embedding(nodes, h.flatten(1)).unflatten(1, h.shape[1:])
         return infonce(rows, weight=1 - w_dif[nodes], nodes=nodes, temperature=self.options.temperature)
 

@@ -71,10 +71,10 @@ class ContentLightGCN(nn.Module):
 
     def forward(self) -> tuple[Tensor, Tensor, Tensor]:
         """(U, M, D) and (I, M, D), and the norms of the P_m (U, M), for :meth:`regulariser`."""
-        items = torch.stack([tower() for tower in self.towers], dim=1)
-        x, norms = normalize_rows_with_norms(self.preferences, items.to(self.preferences.dtype))  # (U + I, M, D)
+        items = [tower().to(self.preferences.dtype) for tower in self.towers]
+        x, norms = normalize_rows_with_norms(self.preferences, items)  # (U + I, M, D)
         total = propagate(self.user_item, x.flatten(1), layers=self.layers, combine="sum").view_as(x)
-        users, items = total.split([len(self.preferences), len(items)])
+        users, items = total.tensor_split([len(self.preferences)])
         return users, items, norms[: len(self.preferences)]
 
     def regulariser(self, norms: Tensor, users: Tensor, weights: Tensor) -> Tensor:

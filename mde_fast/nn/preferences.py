@@ -39,8 +39,9 @@ class Preferences(nn.Module):
         super().__init__()
         self.nlt, _, share = nlt.partition(":")
         self.fuse_items = fusion_nodes == "all"
+        self.learned = self.nlt != "fixed"
         count = len(modalities)
-        if self.nlt == "fixed":
+        if not self.learned:
             shares = torch.full((count,), (1 - float(share)) / (count - 1))
             shares[modalities.index("text") if "text" in modalities else -1] = float(share)
             self.register_buffer("users", shares.log().expand(num_users, -1).contiguous(), persistent=False)
@@ -61,17 +62,9 @@ class Preferences(nn.Module):
         """(I, M) W of the items, or None when only users have a preference in the fusion (as in DRAGON)."""
         return self.items if self.fuse_items else None
 
-    def trade_off(self, side: str) -> dict[str, Tensor | None]:
-        """The arguments of :func:`mde_fast.kernels.node_losses` that say where w_dif comes from."""
-        preference = getattr(self, side) if self.nlt in ("preference", "fixed") else None
-        return {"preference_logits": preference, "free_logits": getattr(self, f"free_{side}", None)}
-
-    def regulariser(self) -> Tensor:
-        """Mean of W ** 2 over nodes and modalities (the part of eq. 11's regulariser that belongs to W)."""
-        if self.nlt == "fixed":
-            return self.users.new_zeros(())
-        total = self.users.square().sum() + self.items.square().sum()
-        return total / (self.users.numel() + self.items.numel())
+    def trade_off(self, side: str) -> Tensor | None:
+        """Where w_dif of a side's nodes comes from: preference logits (n, M), free logits (n,), or None for 1/2."""
+        return getattr(self, side) if self.nlt in ("preference", "fixed") else getattr(self, f"free_{side}", None)
 
     @torch.no_grad()
     def values(self) -> tuple[Tensor, Tensor]:

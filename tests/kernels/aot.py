@@ -14,6 +14,7 @@ import os
 import re
 import subprocess
 import tempfile
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -21,8 +22,8 @@ from pathlib import Path
 
 import pytest
 
-NVIDIA = ("sm_80", "sm_90", "sm_100")
-TARGETS = (*NVIDIA, "gfx942")
+NVIDIA = ("sm_80", "sm_90", "sm_100", "sm_120")
+TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")  # that each operator's own tests compile for
 
 # How Triton writes the dtypes of tensors in a signature, for tests that go over them.
 STORAGE = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
@@ -37,7 +38,7 @@ class Request:
         signature: types of the arguments that are not constexpr by name: ``*fp32``, ``*i32``, ``i64``, ``fp32``, ...
             Pointers and integers are compiled as multiples of 16, as tensors of PyTorch's and usual sizes are.
         constexprs: values of all others; numbers, strings, or dtypes of ``triton.language``.
-        target: one of TARGETS.
+        target: one of NVIDIA, or gfx942.
     """
 
     kernel: str
@@ -54,16 +55,50 @@ class Compiled:
 
     Attributes:
         registers: of a thread; None for gfx942.
-        spills: a thread keeps something in local memory.
+        local: bytes of a thread in local memory, which is where registers are spilled to; 0 for gfx942.
         shared: bytes of shared memory of a program.
         cubin, ptx: the machine code and what it was made from; empty for gfx942.
     """
 
     registers: int | None
-    spills: bool
+    local: int
     shared: int
     cubin: bytes = field(default=b"", repr=False)
     ptx: str = field(default="", repr=False)
+
+    @property
+    def spills(self) -> bool:
+        return self.local > 0
+
+    @cached_property
+    def listing(self) -> str | None:
+        """The machine code as the disassembler prints it; None for a GPU that it does not know, and for gfx942."""
+        return _cuda_tool("nvdisasm", self.cubin, "-c", "-ndf") if self.cubin else None
+
+    @cached_property
+    def loads(self) -> dict[int, int]:
+        """Bits -> instructions that load as many from global memory into registers, or straight to shared memory.
+
+        Raises:
+            RuntimeError: the disassembler does not know the GPU.
+        """
+        opcodes = re.findall(r"\bLDG(?:STS)?(?:\.\w+)*", self._known_listing())
+        widths = (re.search(r"\.[US]?(8|16|64|128)\b", opcode) for opcode in opcodes)
+        return dict(sorted(Counter(32 if width is None else int(width[1]) for width in widths).items()))
+
+    @cached_property
+    def instructions(self) -> int:
+        """Of the whole kernel, without the padding behind its end.
+
+        Raises:
+            RuntimeError: the disassembler does not know the GPU.
+        """
+        return len(re.findall(r"^\s*/\*[0-9a-f]{4,}\*/\s+(?!\s|NOP\b)", self._known_listing(), re.MULTILINE))
+
+    def _known_listing(self) -> str:
+        if self.listing is None:
+            raise RuntimeError("there is no listing of the machine code")
+        return self.listing
 
     @cached_property
     def wide_loads(self) -> int:
@@ -72,9 +107,8 @@ class Compiled:
         Disassembled where a test asks, for that takes nearly as long as to compile. They are counted in the PTX for a
         GPU that the disassembler does not know.
         """
-        instructions = _cuda_tool("nvdisasm", self.cubin, "-c", "-ndf") if self.cubin else ""
-        if instructions is not None:
-            return len(re.findall(r"\bLDG(?:STS)?\.\S*\b128\b", instructions))
+        if self.listing is not None:
+            return len(re.findall(r"\bLDG(?:STS)?\.\S*\b128\b", self.listing))
         straight = re.findall(r"\bld\.global\S*\.(?:v4\.[bfus]32|v2\.[bfus]64)", self.ptx)
         return len(straight) + len(re.findall(r"\bcp\.async\.c[ag]\S*[^;]*, (?:0x10|16)\b", self.ptx))
 
@@ -87,10 +121,7 @@ class Compiled:
         Raises:
             RuntimeError: the disassembler does not know the GPU.
         """
-        listing = _cuda_tool("nvdisasm", self.cubin, "-c", "-ndf") if self.cubin else None
-        if listing is None:
-            raise RuntimeError("there is no listing of the machine code")
-        return _wide_loads_in_flight(listing)
+        return _wide_loads_in_flight(self._known_listing())
 
 
 def _wide_loads_in_flight(listing: str) -> int:
@@ -195,14 +226,14 @@ def _compile(request: Request) -> Compiled:
         # Triton's own exceptions do not survive the way back to the test.
         raise RuntimeError(f"{request}: {type(error).__name__}: {error}") from None
     if not is_nvidia:
-        return Compiled(registers=None, spills=False, shared=compiled.metadata.shared)
+        return Compiled(registers=None, local=0, shared=compiled.metadata.shared)
     usage = _cuda_tool("cuobjdump", compiled.asm["cubin"], "-res-usage")
     if usage is None:
         raise RuntimeError(f"{request}: cuobjdump does not read it")
     used = {name: int(count) for name, count in re.findall(r"\b(REG|STACK|LOCAL):(\d+)", usage)}
     return Compiled(
         registers=used["REG"],
-        spills=used["STACK"] + used["LOCAL"] > 0,
+        local=used["STACK"] + used["LOCAL"],
         shared=compiled.metadata.shared,
         cubin=compiled.asm["cubin"],
         ptx=compiled.asm["ptx"],

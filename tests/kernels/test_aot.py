@@ -1,7 +1,7 @@
 """What is read out of listings of machine code."""
 
 import pytest
-from aot import _wide_loads_in_flight
+from aot import Compiled, _wide_loads_in_flight
 
 LOADS = """
         /*0310*/                   LDG.E R13, desc[UR4][R54.64] ;
@@ -29,3 +29,27 @@ THIRD = """
 )
 def test_loads_in_flight(between, most):
     assert _wide_loads_in_flight(LOADS + between + THIRD) == most
+
+
+def test_loads_by_width():
+    code = Compiled(registers=32, local=0, shared=0)
+    code.__dict__["listing"] = (
+        LOADS
+        + """
+        /*0330*/                   LDG.E.U16 R3, desc[UR4][R54.64] ;
+        /*0340*/                   LDG.E.64.CONSTANT R4, desc[UR4][R54.64] ;
+        /*0350*/                   LDGSTS.E.BYPASS.LTC128B.128 [R7], desc[UR4][R2.64] ;
+        /*0360*/                   LDS.128 R8, [R7] ;
+        /*0370*/                   EXIT ;
+.L_x_1:
+        /*0380*/                   BRA `(.L_x_1);
+        /*0390*/                   NOP;
+"""
+    )
+    assert code.loads == {16: 1, 32: 1, 64: 1, 128: 3}
+    assert code.instructions == 9
+
+
+def test_a_gpu_without_a_listing():
+    with pytest.raises(RuntimeError, match="no listing"):
+        _ = Compiled(registers=None, local=0, shared=0).loads

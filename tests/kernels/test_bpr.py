@@ -7,7 +7,7 @@ import torch
 from aot import NVIDIA, STORAGE, TARGETS, Request, compile_many
 from comparing import assert_close, check, check_compiled, check_gradients, check_registered, check_repeats
 from operands import DTYPES, HALF_DTYPES, WIDTHS, random, random_ids
-from support import evaluate, forced
+from support import IMPLEMENTATIONS, evaluate, forced
 
 from mde_fast.kernels import bpr
 from mde_fast.kernels.bpr import FUSIONS
@@ -144,6 +144,21 @@ def test_large_scores(implementation, device):
     check(implementation, operator, tensors)
 
 
+@pytest.mark.parametrize("batch", (1, 31, 33, 150))
+def test_entries_are_sorted_alike(monkeypatch, batch):
+    """By counting or by PyTorch: rows ascend, and of one row the earlier entries come first."""
+    if "triton" not in IMPLEMENTATIONS:
+        pytest.skip("there is neither a GPU nor Triton's interpreter")
+    from mde_fast.kernels.bpr import triton_kernels
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    triples = _triples(batch, users=batch // 2 + 1, device=device).values()
+    counted = triton_kernels.sorted_entries(*triples)
+    monkeypatch.setattr(triton_kernels, "COUNTED", 0)
+    for ours, expected in zip(counted, triton_kernels.sorted_entries(*triples)):
+        assert all(map(torch.equal, ours, expected))
+
+
 @pytest.mark.parametrize("index", (torch.int32, torch.int64))
 def test_index_types(implementation, device, index):
     operator, tensors = _case(device)
@@ -235,7 +250,7 @@ def _request(name, target, dtype, width, fusion):
     num_warps = sizes.pop("num_warps")
     names = getattr(triton_kernels, f"{kernel}_kernel").arg_names
     options = {"M": 2, "D": width, "ACC": triton_kernels.tl.float32, "SUM_FUSION": fusion == "sum"}
-    options |= {"ITEMS": side == "items"}
+    options |= {"ITEMS": side == "items", "ADDS": False}
     options |= {name: True for name in names if "LOGITS" in name}
     constexprs = sizes | {name: option for name, option in options.items() if name in names}
     types = {f"{name}_ptr": "*i64" for name in ("users", "positives", "negatives", "sorted", "order", "ends")}

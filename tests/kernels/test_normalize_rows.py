@@ -3,7 +3,7 @@
 import pytest
 import torch
 from aot import NVIDIA, STORAGE, TARGETS, Request, compile_many
-from comparing import assert_close, check, check_expanded_gradient, check_gradients, check_repeats
+from comparing import assert_close, check, check_compiled, check_expanded_gradient, check_gradients, check_repeats
 from operands import DTYPES, HALF_DTYPES, WIDTHS, random
 from support import evaluate, forced
 
@@ -60,6 +60,73 @@ def test_gradcheck_of_stacked_tables(any_implementation, device, rows, scale):
 @pytest.mark.parametrize("rows", ((5,), (5, 3), (0, 4), (4, 0), (0, 0), (300, 1, 20)))
 def test_stacked_tables(implementation, device, poisoned_memory, rows, shape, dtype):
     check(implementation, *_stacked(device, *rows, shape=shape, dtype=dtype, scale=0.3))
+
+
+def _columns(device, *tables, shape=(8,), dtype=torch.float64, scale=0.3):
+    """Tables of so many rows: (rows, M) as M tensors, rows alone as one of two columns."""
+    tensors, groups = {}, []
+    for number, table in enumerate(tables):
+        count, columns = table if isinstance(table, tuple) else (table, 0)
+        names = [f"x{number}_{column}" for column in range(max(columns, 1))]
+        groups.append((names, columns))
+        for column, name in enumerate(names):
+            own = (count, *shape) if columns else (count, 2, *shape)
+            tensors[name] = random(*own, seed=10 * number + column, dtype=dtype, device=device)
+
+    def operator(**given):
+        made = [[given[name] for name in names] if columns else given[names[0]] for names, columns in groups]
+        return normalize_rows_with_norms(*made, scale=scale)
+
+    return operator, tensors
+
+
+COLUMNS = (((5, 2),), (4, (5, 2)), ((5, 2), 4), ((0, 2), 3), (3, (0, 2)), ((3, 2), (300, 2), 2, (1, 2)))
+
+
+@pytest.mark.parametrize("tables", COLUMNS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_columns(implementation, device, poisoned_memory, tables, dtype):
+    check(implementation, *_columns(device, *tables, dtype=dtype))
+
+
+@pytest.mark.parametrize("columns", (1, 3, 6))
+def test_so_many_columns(implementation, device, columns):
+    """More than one launch goes over."""
+    check(implementation, *_columns(device, (5, columns)))
+
+
+def test_gradcheck_of_columns(any_implementation, device):
+    check_gradients(any_implementation, *_columns(device, 2, (3, 2), shape=(3,)))
+
+
+def test_columns_are_stacked(any_implementation, device):
+    users, *columns = (random(*shape, seed=n, device=device) for n, shape in enumerate(((4, 3, 8), *((5, 8),) * 3)))
+    with forced(any_implementation):
+        ours = normalize_rows_with_norms(users, columns)
+        expected = normalize_rows_with_norms(users, torch.stack(columns, dim=1))
+    assert all(map(torch.equal, ours, expected))
+
+
+@pytest.mark.parametrize("dtype", HALF_DTYPES)
+def test_columns_in_half_precision(implementation, device, dtype):
+    operator, tensors = _columns(device, 3, (20, 2), shape=(64,), dtype=dtype)
+    check(implementation, lambda **given: operator(**given)[0], tensors)
+
+
+def test_columns_repeat_and_compile(implementation, device):
+    operator, tensors = _columns(device, 3, (20, 2), shape=(17,), dtype=torch.float32)
+    check_repeats(implementation, operator, tensors)
+    check_compiled(implementation, operator, tensors)
+
+
+def test_registered_operators_of_columns(implementation, device):
+    tensors = [random(4, 2, 8, device=device), *(random(5, 8, seed=seed, device=device) for seed in (1, 2))]
+    operators = torch.ops.mde_fast
+    with forced(implementation):
+        torch.library.opcheck(operators.normalize_rows_forward.default, (tensors, 0.3, [0, 2]))
+        out, norms = operators.normalize_rows_forward(tensors, 0.3, [0, 2])
+        arguments = torch.randn_like(out), torch.randn_like(norms), norms, tensors, 0.3, [0, 2]
+        torch.library.opcheck(operators.normalize_rows_backward.default, arguments)
 
 
 @pytest.mark.parametrize("used", (0, 1), ids=("rows alone", "norms alone"))
@@ -173,6 +240,10 @@ def test_no_scale(any_implementation, scale):
         ((random(3), random(3)), r"^tables of \(3,\) .* and \(3,\)"),
         ((random(5, 4), random(5, 3)), r"^tables of \(5, 4\) .* and \(5, 3\)"),
         ((random(5, 4), random(5, 2, 4)), r"^tables of \(5, 4\) .* and \(5, 2, 4\)"),
+        (((),), "^columns of a table .* got none"),
+        (([random(5, 4), random(4, 4)],), r"^columns of a table .* got \(4, 4\) torch.float64, \(5, 4\)"),
+        (([random(5, 2, 4)],), r"^columns of a table .* got \(5, 2, 4\)"),
+        ((random(5, 3, 4), [random(5, 4)] * 2), r"^tables of \(5, 3, 4\) .* and \(5, 2, 4\)"),
         ((random(5, 4), random(5, 4).float()), r"torch.float64 and \(5, 4\) torch.float32 cannot be stacked"),
     ),
 )
@@ -204,19 +275,23 @@ def test_compiled_as_one_graph(implementation, device, rows):
         assert torch.equal(actual[name], expected[name]), name
 
 
-def _request(direction: str, dtype: str, target: str, width: int) -> Request:
-    from mde_fast.kernels.normalize_rows.triton_kernels import NORM_EPS, accumulator, launch_sizes
+def _request(direction: str, dtype: str, target: str, width: int, sources: int) -> Request:
+    from mde_fast.kernels.normalize_rows.triton_kernels import NORM_EPS, SOURCES, accumulator, launch_sizes
 
-    rows = ("x_ptr", "out_ptr") if direction == "forward" else ("grad_ptr", "x_ptr", "grad_x_ptr")
-    signature = dict.fromkeys(rows, f"*{STORAGE[dtype]}")
-    options = {}
+    of_sources = ["count", "first", "step"]
+    rows = [f"x{number}_ptr" for number in range(SOURCES)] + ["out_ptr" if direction == "forward" else "grad_ptr"]
+    signature, options = {"norm_ptr": "*fp32", "scale": "fp64"}, {"SOURCES": sources}
     if direction == "backward":
-        signature["grad_norm_ptr"], options = "*fp32", {"HAS_GRAD_NORM": True}
+        signature["grad_norm_ptr"], options = "*fp32", options | {"HAS_GRAD_NORM": True}
+        rows += [f"grad{number}_ptr" for number in range(SOURCES)]
+        of_sources.append("column")
+    signature |= dict.fromkeys(rows, f"*{STORAGE[dtype]}") | {f"start{number}": "i32" for number in range(1, SOURCES)}
+    signature |= {f"{name}{number}": "i32" for name in of_sources for number in range(SOURCES)}
     sizes = launch_sizes(width, getattr(torch, dtype))
     num_warps = sizes.pop("num_warps")
     return Request(
         f"mde_fast.kernels.normalize_rows.triton_kernels:normalize_rows_{direction}_kernel",
-        signature | {"norm_ptr": "*fp32", "num_rows": "i32", "scale": "fp64"},
+        signature,
         {"D": width, "EPS": NORM_EPS, "ACC": accumulator(getattr(torch, dtype)), **sizes, **options},
         target,
         num_warps,
@@ -227,9 +302,9 @@ def _request(direction: str, dtype: str, target: str, width: int) -> Request:
 def test_machine_code(target):
     """Half of a multiprocessor's warps fit at once, rows are read 16 bytes at a time and nothing goes to memory."""
     pytest.importorskip("triton")
-    rows = [*((dtype, 64) for dtype in STORAGE), ("float32", 128)]
+    rows = [*((dtype, 64, 1) for dtype in STORAGE), ("float32", 128, 1), ("float32", 64, 3)]
     kernels = [(direction, *row) for direction in ("forward", "backward") for row in rows]
-    requests = [_request(direction, dtype, target, width) for direction, dtype, width in kernels]
+    requests = [_request(direction, dtype, target, *shape) for direction, dtype, *shape in kernels]
     for request, compiled in zip(requests, compile_many(requests)):
         assert compiled.shared <= 1024, request
         if target in NVIDIA:

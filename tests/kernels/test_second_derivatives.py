@@ -15,6 +15,7 @@ from mde_fast.kernels import (
     infonce,
     node_losses,
     normalize_rows,
+    objective,
     project_rows,
     propagate,
     source_rows,
@@ -25,6 +26,12 @@ from mde_fast.kernels import (
 def _bpr(users, items, user_logits, item_logits):
     triples = [random_ids(5, 3, seed, users.device) for seed in range(3)]
     return bpr(users, items, *triples, user_logits=user_logits, item_logits=item_logits)
+
+
+def _objective(users, items, norms, user_logits, item_logits):
+    triples = [random_ids(5, 3, seed, users.device) for seed in range(3)]
+    weights = torch.ones(6, dtype=users.dtype, device=users.device)
+    return objective(users, items, norms, *triples, weights, user_logits=user_logits, item_logits=item_logits)
 
 
 # name: (function of its tensors, their shapes)
@@ -51,6 +58,7 @@ OPERATORS = {
         ((4, 2, 3), (4,)),
     ),
     "bpr": (_bpr, ((3, 2, 2), (3, 2, 2), (3, 2), (3, 2))),
+    "objective": (_objective, ((3, 2, 2), (3, 2, 2), (6, 2), (3, 2), (3, 2))),
 }
 
 

@@ -9,8 +9,8 @@ from comparing import assert_close, check, check_compiled, check_gradients, chec
 from operands import DTYPES, GRAPHS, HALF_DTYPES, WIDTHS, csr, dense, random
 from support import evaluate, forced
 
-from mde_fast.kernels import spmm
-from mde_fast.kernels.spmm.primitives import edge_dot, edges_of, row_sum
+from mde_fast.kernels import CSRGraph, spmm, spmm_blocks
+from mde_fast.kernels.spmm.primitives import edge_dot, edges_of, row_sum, row_sum_into
 
 VALUES = {"graph's values": False, "learned values": True}
 RESIDUAL = {"no residual": False, "residual": True}
@@ -245,3 +245,78 @@ def test_types_and_devices_that_do_not_match(any_implementation, change, error, 
     arguments = {"graph": GRAPHS["wide"](), "x": random(19, 4)} | change
     with forced(any_implementation), pytest.raises(error, match=message):
         spmm(**arguments)
+
+
+def _blocks(device, width=8, dtype=torch.float64, cut=2):
+    """A graph with a row for each of x's, and one whose rows are parts of x's."""
+    graphs = GRAPHS["square"]().to(device), GRAPHS["square with values"]().to(device)
+    rows = graphs[0].shape[0], graphs[1].shape[0] // cut
+    x = random(sum(rows), width, dtype=dtype, device=device)
+    return lambda x: spmm_blocks(graphs, x, rows), {"x": x}
+
+
+@pytest.mark.parametrize("cut", (1, 2))
+def test_blocks_are_products(any_implementation, device, cut):
+    operator, tensors = _blocks(device, cut=cut)
+    graphs = GRAPHS["square"]().to(device), GRAPHS["square with values"]().to(device)
+    first, second = tensors["x"].split([graphs[0].shape[0], graphs[1].shape[0] // cut])
+    with forced(any_implementation):
+        ours = operator(**tensors)
+        second = second.reshape(graphs[1].shape[0], -1)
+        expected = spmm(graphs[0], first, residual=first), spmm(graphs[1], second, residual=second)
+    for one, other in zip(ours, expected):
+        assert one.shape[1] == 8 and torch.equal(one, other.view(one.shape))
+
+
+def test_gradcheck_of_blocks(any_implementation, device):
+    check_gradients(any_implementation, *_blocks(device, 2))
+
+
+@pytest.mark.parametrize("dtype", (*DTYPES, *HALF_DTYPES))
+@pytest.mark.parametrize("width", (2, 34, 128))
+def test_blocks(implementation, device, poisoned_memory, width, dtype):
+    check(implementation, *_blocks(device, width, dtype))
+
+
+@pytest.mark.parametrize("cut", (1, 2))
+def test_blocks_repeat_and_compile(implementation, device, cut):
+    operator, tensors = _blocks(device, 16, torch.float32, cut)
+    check_repeats(implementation, operator, tensors)
+    check_compiled(implementation, operator, tensors)
+
+
+def test_a_block_without_rows(implementation, device):
+    empty = CSRGraph.from_edges(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), (0, 0)).to(device)
+    graph = GRAPHS["square"]().to(device)
+    x = random(graph.shape[0], 8, device=device)
+    check(implementation, lambda x: spmm_blocks((empty, graph), x, (0, len(x))), {"x": x})
+
+
+def test_one_block_alone_learns(implementation, device):
+    """The other's gradient is zero."""
+    operator, tensors = _blocks(device)
+    check(implementation, lambda x: operator(x)[1], tensors)
+
+
+def test_registered_into(implementation, device):
+    graph = GRAPHS["square"]().to(device)
+    x = random(graph.shape[1], 8, device=device)
+    with forced(implementation):
+        edges = edges_of(graph, x.dtype)
+    check_registered(implementation, row_sum_into, *edges, x, x, 0.5, torch.empty_like(x))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    (
+        ({"rows": (6, 5)}, r"^x has shape \(9, 4\)"),
+        ({"rows": (9,)}, r"^x has shape \(9, 4\)"),
+        ({"rows": (5, 4)}, "for 5 rows of 4 numbers"),
+        ({"x": random(9, 3)}, "for 3 rows of 3 numbers"),
+        ({"graphs": (GRAPHS["wide"](), GRAPHS["square"]())}, "must be square"),
+    ),
+)
+def test_errors_of_blocks(any_implementation, change, message):
+    arguments = {"graphs": (GRAPHS["square"](),) * 2, "x": random(9, 4), "rows": (6, 3)} | change
+    with forced(any_implementation), pytest.raises(ValueError, match=message):
+        spmm_blocks(**arguments)

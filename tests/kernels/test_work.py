@@ -21,6 +21,7 @@ from mde_fast.kernels import (
     negatives_from_bits,
     node_losses,
     normalize_rows,
+    objective,
     project_rows,
     spmm,
 )
@@ -29,7 +30,7 @@ from mde_fast.kernels.work import SECTOR, Work
 
 OPERATORS = (
     *("adam", "bpr", "cosine_losses", "dropout", "edges", "infonce", "negatives", "node_losses", "normalize_rows"),
-    *("project_rows", "spmm", "topk"),
+    *("objective", "project_rows", "spmm", "topk"),
 )
 
 
@@ -86,6 +87,16 @@ def test_bpr():
     assert forward.work.gathered == 10 * (3 * 2 * 16 * 4 + 2 * 2 * 4)
     assert forward.work.table == (7 + 9) * 2 * 16 * 4
     assert sums.work.streamed == 3 * 3 * 4 + 3 * 4
+
+
+def test_bpr_backward():
+    h_users = meta(7, 2, 16).requires_grad_()
+    with recorded() as launches:
+        bpr(h_users, meta(9, 2, 16), ids(10), ids(10), ids(10)).sum().backward()
+    sort = next(launch for launch in launches if launch.name == "sort_entries_kernel")
+    # A block of 16 entries holds the users, two the items; three numbers are written for each of them.
+    assert sort.work.streamed == 3 * 30 * 8 and sort.work.gathered == (10 + 2 * 20) * 8
+    assert sort.work.operations == 10 * (10 * 10 + 20 * 20) and sort.programs == 2 * 2
 
 
 @pytest.mark.parametrize("rows", (None, 6))
@@ -151,6 +162,34 @@ def test_normalize_rows():
         normalize_rows(meta(30, 8))
     (launch,) = launches
     assert launch.work.bytes == 2 * 30 * 8 * 4 + 30 * 4
+
+
+def test_objective():
+    h_users, h_items = meta(50, 2, 64).requires_grad_(), meta(40, 2, 64).requires_grad_()
+    logits = {"user_logits": meta(50, 2), "item_logits": meta(40, 2)}
+    with recorded() as launches:
+        parts = objective(h_users, h_items, meta(90, 2), ids(10), ids(10), ids(10), meta(6), **logits)
+    sides, ranking, squares, sums = launches[:2], *launches[2:]
+    assert [side.name for side in sides] == ["node_losses_forward_kernel"] * 2
+    assert ranking.name == "bpr_forward_kernel"
+    # Ids, all of W and three sums of one program; of each user's rows the norms.
+    assert squares.work.streamed == 10 * 8 + 90 * 2 * 4 + 3 * 4 and squares.programs == 1
+    assert squares.work.gathered == 10 * 2 * 4
+    # Two sums of the four and of the three programs of a side, three of three of the ranking's; weights and results.
+    assert sums.work.bytes == 2 * 4 * 4 + 2 * 3 * 4 + 3 * 3 * 4 + 3 * 4 + 2 * 6 * 4
+    with recorded() as launches:
+        parts.sum().backward()
+    names = [launch.name.removesuffix("_kernel") for launch in launches]
+    assert names == [
+        *("node_losses_backward", "node_losses_backward", "sort_entries", "squares_backward"),
+        *("bpr_backward", "add_up_pieces", "bpr_backward", "add_up_pieces"),
+    ]
+    squares, ranking = launches[3], launches[4]
+    # The norms of ten users, all gradients of norms, W and its gradients; 180 places look five times for their row.
+    assert squares.work.streamed == 10 * 2 * 4 + 90 * 2 * 4 + 2 * 90 * 2 * 4
+    assert squares.work.gathered == 180 * 5 * 8 and squares.work.table == 10 * 8
+    # Rows and their ends, their entries, three slopes, both items, and a gradient that is read and written.
+    assert ranking.work.streamed == 10 * (4 * 8 + 2 * 8 + 3 * 4 + 2 * (2 * 64 * 4 + 2 * 4))
 
 
 @pytest.mark.parametrize("precision, arithmetic", (("fp32", "fp32"), ("tf32", "tf32"), ("bf16", "bf16")))
