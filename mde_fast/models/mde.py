@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError
-from ..kernels import CSRGraph, bpr, infonce, node_losses, normalize_rows_with_norms, propagate, spmm
+from ..kernels import CSRGraph, infonce, propagate, spmm
 from ..kernels.node_losses import difference_weight
+from ..nn.by_columns import bpr, node_losses, normalize_rows_with_norms, vector_norm
 from ..nn.factors import Factors
 from ..nn.preferences import Preferences
 from ..nn.tables import mean_squares
 from ..nn.towers import feature_towers
 from ..options import Options, Range, at_least, option, positive
+from ..world import ALONE, Part, World
 from .model import Batch, HasPreferences, Inputs, Model
 
 
@@ -137,6 +139,7 @@ class MDE(Model[MDEOptions], HasPreferences):
     Options = MDEOptions
     node_tables = ("user_table",)
     min_modalities = 2
+    by_columns = True
 
     def __init__(
         self,
@@ -145,6 +148,7 @@ class MDE(Model[MDEOptions], HasPreferences):
         graphs: MDEGraphs,
         precision: str,
         generator: torch.Generator,
+        world: World = ALONE,
     ):
         """
         Args:
@@ -153,22 +157,26 @@ class MDE(Model[MDEOptions], HasPreferences):
             graphs: the dataset's graphs.
             precision: of the towers' products.
             generator: of the initial parameters.
+            world: the processes that have the columns.
         """
         super().__init__()
-        self.options = options
+        self.options, self.world = options, world
         self.graphs = graphs
         self.modalities = tuple(features)
         self.num_items = next(iter(features.values())).shape[0]
         self.num_users = graphs.user_item.shape[0] - self.num_items
-        self.user_table = nn.Parameter(torch.empty(self.num_users, len(features), options.embedding_size))
+        users = torch.empty(self.num_users, len(features), options.embedding_size)
         for modality in range(len(features)):
-            nn.init.xavier_normal_(self.user_table.data[:, modality], generator=generator)
+            nn.init.xavier_normal_(users[:, modality], generator=generator)
+        world.columns(options.embedding_size)
+        self.user_table = world.parameter(users, Part(2))
         self.towers = feature_towers(
             features,
             options.embedding_size,
             hidden=options.projection_hidden if options.projection == "mlp" else None,
             precision=precision,
             generator=generator,
+            world=world,
         )
         self.preferences = Preferences(
             self.num_users,
@@ -192,7 +200,7 @@ class MDE(Model[MDEOptions], HasPreferences):
             if options.item_graph == "blend"
             else store.item_graphs(options.knn_k),
         )
-        return cls(options, inputs.frozen_features(), graphs, inputs.precision, inputs.generator)
+        return cls(options, inputs.frozen_features(), graphs, inputs.precision, inputs.generator, inputs.world)
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """H of eq. 4: (U, M, D) and (I, M, D)."""
@@ -202,7 +210,7 @@ class MDE(Model[MDEOptions], HasPreferences):
     def _encode(self) -> tuple[Tensor, Tensor, Tensor]:
         """H of eq. 4, and the norms of the user table's rows (U, M)."""
         options, graphs = self.options, self.graphs
-        shape = (len(self.modalities), options.embedding_size)
+        shape = self.user_table.shape[1:]  # (M, D)
         inputs, norms = self._inputs(torch.stack([tower() for tower in self.towers], dim=1))
         layers = propagate(graphs.user_item, inputs.flatten(1), layers=options.n_layers, combine=options.layer_combine)
         users, items = layers.split([self.num_users, self.num_items])
@@ -215,10 +223,10 @@ class MDE(Model[MDEOptions], HasPreferences):
         """E(0) (U + I, M, D) from the towers' (I, M, D), and the norms of the user table's rows (U, M)."""
         scale, items = self.options.input_scale, items.to(self.user_table.dtype)
         if self.options.row_normalize:
-            inputs, norms = normalize_rows_with_norms(self.user_table, items, scale=scale)
+            inputs, norms = normalize_rows_with_norms(self.world, self.user_table, items, scale=scale)
             return inputs, norms[: self.num_users]
         inputs = torch.cat([self.user_table, items])
-        return inputs * scale if scale != 1 else inputs, torch.linalg.vector_norm(self.user_table, dim=-1)
+        return inputs * scale if scale != 1 else inputs, vector_norm(self.world, self.user_table, -1)
 
     def loss_parts(self, batch: Batch) -> Tensor:
         """The addends of eq. 11, each with its coefficient."""
@@ -230,6 +238,7 @@ class MDE(Model[MDEOptions], HasPreferences):
             (h_items, preferences.trade_off("items"), batch.positives),
         ):
             side_mda, side_msa = node_losses(
+                self.world,
                 h,
                 **weights,
                 detach=options.nlt_detach,
@@ -240,6 +249,7 @@ class MDE(Model[MDEOptions], HasPreferences):
             msa = msa + (side_msa if options.msa != "infonce" else self._contrast(h, weights, nodes))
         # Last, so that its backward pass comes first: its scratch is large, and no other gradient of H is held yet.
         ranking = bpr(
+            self.world,
             h_users,
             h_items,
             batch.users,
@@ -260,7 +270,7 @@ class MDE(Model[MDEOptions], HasPreferences):
         if not self.options.msa_weight:
             return h.new_zeros(())
         w_dif = difference_weight(h.shape[0], **weights, detach=self.options.nlt_detach, like=h)
-        rows = F.embedding(nodes, h.flatten(1)).unflatten(1, h.shape[1:])
+        rows = self.world.all_columns(F.embedding(nodes, h.flatten(1)).unflatten(1, h.shape[1:]))
         return infonce(rows, weight=1 - w_dif[nodes], nodes=nodes, temperature=self.options.temperature)
 
     def preference_values(self) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,106 @@
+"""Twenty steps of every model that acts by columns, by as many processes as torchrun starts.
+
+    torchrun --nproc-per-node 2 steps.py FOLDER
+
+writes, for each process, what it saw into ``FOLDER/<processes>-<rank>.json``: name of a case -> losses of every step,
+metrics, bytes sent in a step, and a hash of all its bits. Run without torchrun it is the one process to compare with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tiny import tiny_dataset
+
+from mde_fast.graphs import GraphCache, GraphStore
+from mde_fast.kernels import NegativeTable, random_bits
+from mde_fast.models import Inputs, find_model
+from mde_fast.nn.feature_rank import FeatureRank
+from mde_fast.ranking.evaluator import Evaluator
+from mde_fast.training.step import TrainingStep
+from mde_fast.world import World, opened
+
+STEPS, STEPS_PER_EPOCH = 20, 5
+FOUR = {"modalities": ("image", "text", "audio")}  # three, so that pairs are not modalities
+CASES: dict[str, tuple[str, dict, dict]] = {  # name -> model, its options, of the data
+    "lightgcn": ("lightgcn", {}, {}),
+    "vbpr": ("vbpr", {"reg_weight": 0.5}, {}),
+    "vbpr, squares": ("vbpr", {"regulariser": "squares"}, {}),
+    "vbpr, factors": ("vbpr", {}, {"rank": "3"}),
+    "mde": ("mde", {"projection_hidden": 16}, {}),
+    "mde, three": ("mde", {"projection_hidden": 16, "mda": "abs_cos", "nlt_detach": False}, FOUR),
+    "mde, sum": ("mde", {"projection": "linear", "fusion": "sum", "mda": "fro", "item_graph": "blend"}, {}),
+    "mde, sum of three": ("mde", {"projection": "linear", "fusion": "sum", "fusion_nodes": "users"}, FOUR),
+    "mde, infonce": ("mde", {"msa": "infonce", "nlt": "free", "fusion_nodes": "users"}, {}),
+    "mde, raw rows": ("mde", {"row_normalize": False, "modality_losses": False, "mda_weight": 0.0}, {"rank": "3"}),
+    "freedom": ("freedom", {"dropout": 0.3}, {}),
+    "freedom, frozen": ("freedom", {"dropout": 0.0, "train_features": False, "item_layers": 2}, FOUR),
+    "dragon": ("dragon", {"user_graph_filled": True, "user_k": 5}, {}),
+    "dragon, one": ("dragon", {"n_mm_layers": 2}, {"modalities": ("text",)}),
+    "dualgnn": ("dualgnn", {"user_k": 5}, FOUR),
+}
+
+
+def train(world: World, name: str, dtype: torch.dtype) -> dict:
+    model_name, options, data = CASES[name]
+    modalities = data.get("modalities", ("image", "text"))
+    dataset = tiny_dataset(3, num_users=53, num_items=37, density=0.15, modalities=modalities)
+    model_class = find_model(model_name)
+    model = model_class.build(
+        model_class.Options(**{"embedding_size": 8, **options}),
+        Inputs(
+            num_users=dataset.num_users,
+            num_items=dataset.num_items,
+            features={modality: torch.from_numpy(matrix) for modality, matrix in dataset.features.items()},
+            graphs=GraphStore(dataset.train_matrix, dataset.features, GraphCache(None)),
+            precision="fp32",
+            generator=torch.Generator().manual_seed(1),
+            rank=FeatureRank(data.get("rank", "full")),
+            world=world,
+        ),
+    ).to(dtype)
+    users, items = torch.from_numpy(dataset.train.users), torch.from_numpy(dataset.train.items)
+    negatives = NegativeTable.build(users, items, dataset.num_users, dataset.num_items)
+    size = -(-len(users) // STEPS_PER_EPOCH)
+    step = TrainingStep(
+        model, torch.optim.Adam(model.parameters(), lr=0.01, fused=True), negatives, len(users), size
+    )
+    generator, losses = torch.Generator().manual_seed(2), []
+    sent = world.sent
+    for number in range(STEPS):
+        if number % STEPS_PER_EPOCH == 0:
+            model.begin_epoch(generator)
+            order = torch.randperm(len(users), generator=generator)
+            bits = random_bits(users, generator)
+        first = number % STEPS_PER_EPOCH * size
+        chosen = order[first : first + size]
+        losses.append(step._optimise(users[chosen], items[chosen], bits[first : first + size]).tolist())
+        if number == 0:
+            sent = world.sent - sent
+    vectors = model.embeddings()
+    metrics = Evaluator(dataset, (1, 5, 20), world=world)(*vectors, "valid")
+    bits = hashlib.sha256(json.dumps(losses).encode())
+    for tensor in (*vectors, *model.state_dict().values()):
+        bits.update(tensor.contiguous().numpy().tobytes())
+    return {"losses": losses, "metrics": metrics, "sent": sent, "bits": bits.hexdigest()}
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    with opened() as world:
+        results = {}
+        for name in CASES:
+            for dtype in (torch.float32, torch.float64):
+                results[f"{name} {dtype}"] = train(world, name, dtype)
+        (folder / f"{world.size}-{world.rank}.json").write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
