@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,12 +71,12 @@ class World:
     """``size`` processes, of which this one has the number ``rank``.
 
     Attributes:
-        restarts: how often torchrun has started them again.
+        restarts: how often torchrun has started them again. may_restart: whether it would.
         sent: bytes that this process has sent to others, of numbers that a step needs.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, *, restarts: int = 0):
-        self.rank, self.size, self.restarts, self.sent = rank, size, restarts, 0
+    def __init__(self, rank: int = 0, size: int = 1, *, restarts: int = 0, may_restart: bool = False):
+        self.rank, self.size, self.restarts, self.may_restart, self.sent = rank, size, restarts, may_restart, 0
 
     @property
     def is_first(self) -> bool:
@@ -290,14 +293,13 @@ class World:
             raise
         except RuntimeError as error:
             raise LostProcesses(
-                f"process {self.rank} of {self.size}: cannot reach the others any more ({_first_line(error)}); what "
+                f"process {self.rank} of {self.size}: cannot reach the others any more ({_reason(error)}); what "
                 "was saved goes on with --resume, or by itself where torchrun has --max-restarts"
             ) from None
 
 
 ALONE = World()
 _PART = "part_of_whole"
-_opened = ALONE
 
 
 def part_of(parameter: Tensor) -> Part | None:
@@ -315,25 +317,53 @@ def opened() -> Iterator[World]:
         InputError: torchrun's variables are not numbers.
         LostProcesses: the others did not come.
     """
-    global _opened
     size = _number("WORLD_SIZE", 1)
     if size == 1:
         yield ALONE
         return
-    world = World(_number("RANK", 0), size, restarts=_number("TORCHELASTIC_RESTART_COUNT", 0))
+    restarts, most = _number("TORCHELASTIC_RESTART_COUNT", 0), _number("TORCHELASTIC_MAX_RESTARTS", 0)
+    world = World(_number("RANK", 0), size, restarts=restarts, may_restart=most > 0)
     patience = timedelta(seconds=_number(PATIENCE, DEFAULT_PATIENCE))
     gpu = torch.cuda.is_available()
     if gpu:
         torch.cuda.set_device(local_rank() % torch.cuda.device_count())
     with world._reaching_others():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=patience)
-    _opened = world
-    try:
-        yield world
-        world.wait()
-    finally:
-        _opened = ALONE
-        dist.destroy_process_group()
+        store = _meeting_place(world, patience)
+        backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
+        dist.init_process_group(backend, store=store, rank=world.rank, world_size=size, timeout=patience)
+    yield world
+    world.wait()
+    dist.destroy_process_group()  # not after an error: the others may never come
+
+
+def _meeting_place(world: World, patience: timedelta) -> dist.Store:
+    """Where processes find each other's addresses: torchrun's store, else one that the first process opens.
+
+    torchrun keeps its store when it starts processes again, with the addresses of those that died.
+
+    Raises:
+        RuntimeError: nobody is there.
+    """
+    address, port = os.environ.get("MASTER_ADDR", ""), _number("MASTER_PORT", 0)
+    opens = world.is_first and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    deadline = time.monotonic() + patience.total_seconds()
+    while not opens:  # torch would wait as well, but says at length what it waits for
+        try:
+            socket.create_connection((address, port), timeout=patience.total_seconds()).close()
+            break
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{address}:{port}: {error.strerror or error}") from None
+            time.sleep(0.2)
+    store = dist.TCPStore(address, port, world.size, opens, patience, wait_for_workers=False, multi_tenant=True)
+    here = dist.PrefixStore(f"mde_fast/{world.restarts}", store)
+    here.set(f"here/{world.rank}", "")
+    missing = list(range(world.size))
+    while missing := [rank for rank in missing if not here.check([f"here/{rank}"])]:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"did not come: {', '.join(map(str, missing))}")
+        time.sleep(0.02)
+    return here
 
 
 def started_by_torchrun() -> int:
@@ -370,8 +400,10 @@ def _number(name: str, default: int) -> int:
     return int(text)
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
+def _reason(error: BaseException) -> str:
+    """What a library says at length, without where in its sources."""
+    first_line = str(error).strip().partition("\n")[0]
+    return re.sub(r"\[\S*\.(cc|cpp|h):\d+\] ", "", first_line).partition(". This is typically")[0]
 
 
 def _in_order(addends: Tensor) -> Tensor:

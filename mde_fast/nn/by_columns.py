@@ -42,10 +42,11 @@ class _NormalizeRows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, world: World, scale: float, *tables: Tensor) -> tuple[Tensor, Tensor]:
-        exact = accumulation_dtype(tables[0].dtype)
+        first, *_ = tables
+        exact = accumulation_dtype(first.dtype)
         squares = torch.cat([table.to(exact).square().sum(-1) for table in tables])
         norms = world.sum(squares).sqrt_().clamp_min_(NORM_EPS)
-        out = torch.cat(tables) if len(tables) > 1 else tables[0].clone()
+        out = torch.cat(tables) if len(tables) > 1 else first.clone()
         out.mul_((scale / norms).unsqueeze(-1))
         ctx.save_for_backward(norms, *tables)
         ctx.world, ctx.scale = world, scale

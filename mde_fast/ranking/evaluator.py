@@ -81,7 +81,9 @@ class Evaluator:
         self._prepare(_matrix_of_pairs("train", train, num_users, num_items), matrices, cutoffs, device)
         return self
 
-    def _prepare(self, train: scipy.sparse.csr_matrix, held_out: dict, cutoffs: Sequence[int], device, world: World = ALONE) -> None:
+    def _prepare(
+        self, train: scipy.sparse.csr_matrix, held_out: dict, cutoffs: Sequence[int], device, world: World = ALONE
+    ) -> None:
         self.cutoffs = sorted(set(cutoffs))
         self.device = torch.device(device)
         self.seen = CSRGraph.from_scipy(train, constant=1.0).to(self.device)

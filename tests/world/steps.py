@@ -1,6 +1,6 @@
 """Twenty steps of every model that acts by columns, by as many processes as torchrun starts.
 
-    torchrun --nproc-per-node 2 steps.py FOLDER
+    torchrun --nproc-per-node 2 steps.py FOLDER [CASE ...]
 
 writes, for each process, what it saw into ``FOLDER/<processes>-<rank>.json``: name of a case -> losses of every step,
 metrics, bytes sent in a step, and a hash of all its bits. Run without torchrun it is the one process to compare with.
@@ -28,23 +28,23 @@ from mde_fast.training.step import TrainingStep
 from mde_fast.world import World, opened
 
 STEPS, STEPS_PER_EPOCH = 20, 5
-FOUR = {"modalities": ("image", "text", "audio")}  # three, so that pairs are not modalities
+THREE = {"modalities": ("image", "text", "audio")}  # three, so that pairs are not modalities
 CASES: dict[str, tuple[str, dict, dict]] = {  # name -> model, its options, of the data
     "lightgcn": ("lightgcn", {}, {}),
     "vbpr": ("vbpr", {"reg_weight": 0.5}, {}),
     "vbpr, squares": ("vbpr", {"regulariser": "squares"}, {}),
     "vbpr, factors": ("vbpr", {}, {"rank": "3"}),
     "mde": ("mde", {"projection_hidden": 16}, {}),
-    "mde, three": ("mde", {"projection_hidden": 16, "mda": "abs_cos", "nlt_detach": False}, FOUR),
+    "mde, three": ("mde", {"projection_hidden": 16, "mda": "abs_cos", "nlt_detach": False}, THREE),
     "mde, sum": ("mde", {"projection": "linear", "fusion": "sum", "mda": "fro", "item_graph": "blend"}, {}),
-    "mde, sum of three": ("mde", {"projection": "linear", "fusion": "sum", "fusion_nodes": "users"}, FOUR),
+    "mde, sum of three": ("mde", {"projection": "linear", "fusion": "sum", "fusion_nodes": "users"}, THREE),
     "mde, infonce": ("mde", {"msa": "infonce", "nlt": "free", "fusion_nodes": "users"}, {}),
     "mde, raw rows": ("mde", {"row_normalize": False, "modality_losses": False, "mda_weight": 0.0}, {"rank": "3"}),
     "freedom": ("freedom", {"dropout": 0.3}, {}),
-    "freedom, frozen": ("freedom", {"dropout": 0.0, "train_features": False, "item_layers": 2}, FOUR),
+    "freedom, frozen": ("freedom", {"dropout": 0.0, "train_features": False, "item_layers": 2}, THREE),
     "dragon": ("dragon", {"user_graph_filled": True, "user_k": 5}, {}),
     "dragon, one": ("dragon", {"n_mm_layers": 2}, {"modalities": ("text",)}),
-    "dualgnn": ("dualgnn", {"user_k": 5}, FOUR),
+    "dualgnn": ("dualgnn", {"user_k": 5}, THREE),
 }
 
 
@@ -69,9 +69,7 @@ def train(world: World, name: str, dtype: torch.dtype) -> dict:
     users, items = torch.from_numpy(dataset.train.users), torch.from_numpy(dataset.train.items)
     negatives = NegativeTable.build(users, items, dataset.num_users, dataset.num_items)
     size = -(-len(users) // STEPS_PER_EPOCH)
-    step = TrainingStep(
-        model, torch.optim.Adam(model.parameters(), lr=0.01, fused=True), negatives, len(users), size
-    )
+    step = TrainingStep(model, torch.optim.Adam(model.parameters(), lr=0.01, fused=True), negatives, len(users), size)
     generator, losses = torch.Generator().manual_seed(2), []
     sent = world.sent
     for number in range(STEPS):
@@ -92,15 +90,15 @@ def train(world: World, name: str, dtype: torch.dtype) -> dict:
     return {"losses": losses, "metrics": metrics, "sent": sent, "bits": bits.hexdigest()}
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, *cases: str) -> None:
     torch.set_num_threads(1)
     with opened() as world:
         results = {}
-        for name in CASES:
+        for name in cases or CASES:
             for dtype in (torch.float32, torch.float64):
                 results[f"{name} {dtype}"] = train(world, name, dtype)
         (folder / f"{world.size}-{world.rank}.json").write_text(json.dumps(results))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])
