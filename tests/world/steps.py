@@ -19,10 +19,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tiny import tiny_dataset
 
+from mde_fast.data.dataset import InteractionDataset
 from mde_fast.graphs import GraphCache, GraphStore
 from mde_fast.kernels import NegativeTable, random_bits
-from mde_fast.models import Inputs, find_model
+from mde_fast.models import Inputs, Model, find_model
 from mde_fast.nn.feature_rank import FeatureRank
+from mde_fast.options import Options
 from mde_fast.ranking.evaluator import Evaluator
 from mde_fast.training.step import TrainingStep
 from mde_fast.world import World, opened
@@ -48,13 +50,23 @@ CASES: dict[str, tuple[str, dict, dict]] = {  # name -> model, its options, of t
 }
 
 
-def train(world: World, name: str, dtype: torch.dtype) -> dict:
-    model_name, options, data = CASES[name]
-    modalities = data.get("modalities", ("image", "text"))
-    dataset = tiny_dataset(3, num_users=53, num_items=37, density=0.15, modalities=modalities)
-    model_class = find_model(model_name)
-    model = model_class.build(
-        model_class.Options(**{"embedding_size": 8, **options}),
+def dataset_of(name: str) -> InteractionDataset:
+    modalities = CASES[name][2].get("modalities", ("image", "text"))
+    return tiny_dataset(3, num_users=53, num_items=37, density=0.15, modalities=modalities)
+
+
+def options_of(name: str) -> Options:
+    model, options, _ = CASES[name]
+    return find_model(model).Options(**{"embedding_size": 8, **options})
+
+
+def batch_size(dataset: InteractionDataset) -> int:
+    return -(-len(dataset.train) // STEPS_PER_EPOCH)
+
+
+def build(world: World, name: str, dataset: InteractionDataset) -> Model:
+    return find_model(CASES[name][0]).build(
+        options_of(name),
         Inputs(
             num_users=dataset.num_users,
             num_items=dataset.num_items,
@@ -62,13 +74,18 @@ def train(world: World, name: str, dtype: torch.dtype) -> dict:
             graphs=GraphStore(dataset.train_matrix, dataset.features, GraphCache(None)),
             precision="fp32",
             generator=torch.Generator().manual_seed(1),
-            rank=FeatureRank(data.get("rank", "full")),
+            rank=FeatureRank(CASES[name][2].get("rank", "full")),
             world=world,
         ),
-    ).to(dtype)
+    )
+
+
+def train(world: World, name: str, dtype: torch.dtype) -> dict:
+    dataset = dataset_of(name)
+    model = build(world, name, dataset).to(dtype)
     users, items = torch.from_numpy(dataset.train.users), torch.from_numpy(dataset.train.items)
     negatives = NegativeTable.build(users, items, dataset.num_users, dataset.num_items)
-    size = -(-len(users) // STEPS_PER_EPOCH)
+    size = batch_size(dataset)
     step = TrainingStep(model, torch.optim.Adam(model.parameters(), lr=0.01, fused=True), negatives, len(users), size)
     generator, losses = torch.Generator().manual_seed(2), []
     sent = world.sent

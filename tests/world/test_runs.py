@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,19 +24,41 @@ from mde_fast.runs.config import make_config
 from mde_fast.runs.life import evaluate_run, rebuild_model, resume_run, start_run
 from mde_fast.runs.run import RunFolder
 
-TRAIN = ["-m", "mde_fast.train", *FLAGS, "--cache-dir=none"]
+EPOCHS = 20
+RUN = [*FLAGS, "--cache-dir=none", f"--epochs={EPOCHS}", "--stopping-step=100"]
+TRAIN = ["-m", "mde_fast.train", *RUN]
 LIGHTGCN = ["-m", "mde_fast.train", *LIGHTGCN_FLAGS, "--cache-dir=none"]
 FOREVER = ["--epochs=100000", "--stopping-step=100000"]
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory) -> Path:
-    """A run of six epochs by one process."""
+    """A run by one process."""
     root = tmp_path_factory.mktemp("alone")
     write_shop(root / "data")
-    options = dict(flag.removeprefix("--").replace("-", "_").split("=", 1) for flag in FLAGS if "preset" not in flag)
-    start_run(make_config({**options, "data_dir": str(root / "data"), "cache_dir": "none"}), root / "run")
+    options = dict(flag.removeprefix("--").replace("-", "_").split("=", 1) for flag in RUN if "preset" not in flag)
+    start_run(make_config({**options, "data_dir": str(root / "data")}), root / "run")
     return root / "run"
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory) -> Path:
+    """The same run by two processes, with the data beside it."""
+    root = tmp_path_factory.mktemp("together")
+    write_shop(root / "data")
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        *TRAIN,
+        "--output=run",
+    ]
+    process = subprocess.run(command, cwd=root, env=environment(), capture_output=True, text=True, timeout=SECONDS)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count("epoch   1 ") == 1 and "2 processes" in process.stdout
+    return root
 
 
 @pytest.fixture
@@ -70,59 +93,59 @@ def assert_nearly_the_same(run: Path, other: Path) -> None:
             torch.testing.assert_close(tensor, tensors_then[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_a_run_and_its_readers(torchrun, shop, alone):
-    """Two processes make the run of one; what reads it needs no torchrun; another number of them goes on."""
-    out, _ = ended(torchrun(2, *TRAIN, "--output=run"))
-    assert out.count("epoch   1 ") == 1 and "2 processes" in out
-    run = Path("run")
-    assert_nearly_the_same(run, alone)
-    files = {path.name for path in (run / "checkpoints").iterdir()}
-    assert files == {
-        f"{kind}-{epoch:04d}-000000-{rank}of2.safetensors"
-        for kind, epoch in (("last", 6), ("best", metrics(run)["best_epoch"]))
-        for rank in (1, 2)
-    } | {"last.json", "best.json"}
+def test_two_processes_make_the_run_of_one(together, alone):
+    assert_nearly_the_same(together / "run", alone)
+    best = metrics(together / "run")["best_epoch"]
+    assert {path.name for path in (together / "run/checkpoints").iterdir()} == {
+        *(f"last-{EPOCHS:04d}-000000-{rank}of2.safetensors" for rank in (1, 2)),
+        *(f"best-{best:04d}-000000-{rank}of2.safetensors" for rank in (1, 2)),
+        *("last.json", "best.json"),
+    }
 
+
+def test_readers_need_no_torchrun(together, alone):
+    run = together / "run"
     here, there = Recommender.load(run), Recommender.load(alone)
     ours, theirs = here.recommend(["17"], k=5)[0], there.recommend(["17"], k=5)[0]
     assert [item for item, _ in ours] == [item for item, _ in theirs]
     np.testing.assert_allclose([score for _, score in ours], [score for _, score in theirs], rtol=1e-4)
-    assert evaluate_run(run)["test"] == pytest.approx(metrics(run)["test"])
-    users, _ = rebuild_model(run)[0].embeddings()
+    data_dir = str(together / "data")
+    assert evaluate_run(run, data_dir=data_dir)["test"] == pytest.approx(metrics(run)["test"])
+    users, _ = rebuild_model(run, data_dir=data_dir)[0].embeddings()
     assert users.shape == (60, 16)
 
-    def later(folder: Path, epochs: int) -> dict:
-        return without_times(epoch_rows(folder)[epochs - 1])
 
-    resume_run(run, {"epochs": 7})  # by one
-    assert metrics(run)["epochs_run"] == 7
-    ended(torchrun(4, "-m", "mde_fast.train", "--resume=run", "--epochs=8"))
+def test_another_number_of_processes_goes_on(torchrun, together, alone, tmp_path):
+    """One, then four."""
+    shutil.copytree(together, tmp_path, dirs_exist_ok=True)
+    run = Path("run")
+    resume_run(run, {"epochs": EPOCHS + 1})
+    assert len(list((run / "checkpoints").glob("last-*.safetensors"))) == 1
+    ended(torchrun(4, "-m", "mde_fast.train", "--resume=run", f"--epochs={EPOCHS + 2}"))
     assert len(list((run / "checkpoints").glob("last-*.safetensors"))) == 4
-    resume_run(alone, {"epochs": 8})
-    for epochs in (7, 8):
-        assert later(run, epochs)["loss"] == pytest.approx(later(alone, epochs)["loss"], rel=1e-5)
+    longer = shutil.copytree(alone, tmp_path / "longer")
+    resume_run(longer, {"epochs": EPOCHS + 2, "data_dir": str(tmp_path / "data")})
+    ours, theirs = epoch_rows(run), epoch_rows(longer)
+    assert len(ours) == len(theirs) == EPOCHS + 2
+    assert [row["loss"] for row in ours[EPOCHS:]] == pytest.approx([row["loss"] for row in theirs[EPOCHS:]], rel=1e-5)
 
 
-def test_a_death_in_the_middle_of_an_epoch(torchrun, shop):
+def test_a_death_in_the_middle_of_an_epoch(torchrun, shop, together):
     """torchrun starts both again, and the run ends as one that nobody disturbed, bit for bit."""
-    flags = [*TRAIN, "--epochs=25", "--stopping-step=100"]
-    process = torchrun(2, *flags, "--output=disturbed", restarts=1)
-    wait_for(lambda: Path("disturbed/metrics.jsonl").exists(), process)
-    workers = [int(text) for text in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-    second = [
-        pid
-        for pid in workers
-        if b"RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes()
-        and b"LOCAL_RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes()
-    ]
-    os.kill(second[0], signal.SIGKILL)
+    process = torchrun(2, *TRAIN, "--output=run", restarts=1)
+    wait_for(lambda: Path("run/metrics.jsonl").exists(), process)
+    os.kill(_process_of_rank(1, process.pid), signal.SIGKILL)
     out, err = ended(process)
     assert "epochs and" in out and "cannot reach the others" in err
-    ended(torchrun(2, *flags, "--output=quiet"))
-    assert [without_times(row) for row in epoch_rows(Path("disturbed"))] == [
-        without_times(row) for row in epoch_rows(Path("quiet"))
-    ]
-    assert metrics(Path("disturbed"))["test"] == metrics(Path("quiet"))["test"]
+    rows, expected = epoch_rows(Path("run")), epoch_rows(together / "run")
+    assert [without_times(row) for row in rows] == [without_times(row) for row in expected]
+    assert metrics(Path("run"))["test"] == metrics(together / "run")["test"]
+
+
+def _process_of_rank(rank: int, torchrun: int) -> int:
+    children = Path(f"/proc/{torchrun}/task/{torchrun}/children").read_text().split()
+    (found,) = [pid for pid in children if f"\0RANK={rank}\0".encode() in Path(f"/proc/{pid}/environ").read_bytes()]
+    return int(found)
 
 
 def test_ctrl_c_reaches_all_after_the_same_step(torchrun, shop):
@@ -138,21 +161,22 @@ def test_ctrl_c_reaches_all_after_the_same_step(torchrun, shop):
     assert tensors["optimizer.0.step"] == 7 * state["epoch"] + state["step"]
 
 
-def test_refusals_are_one_line(torchrun, shop):
+def test_a_refusal_is_one_line(torchrun, shop):
     _, err = ended(torchrun(2, *LIGHTGCN, "--model=lgmrec", "--output=run"), 2)
     assert len(errors(err)) == 1 and "lgmrec: mixes the columns" in err
-    _, err = ended(torchrun(2, *TRAIN, "--embedding-size=7", "--output=run"), 2)
-    assert len(errors(err)) == 1 and "embedding_size: 7 columns cannot be dealt out" in err
     assert not Path("run").exists()
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_nobody_to_meet(rank, tmp_path):
-    """One line after the patience, not a hang."""
-    place = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29651"}
+def test_nobody_to_meet(tmp_path):
+    """One line after the patience, not a hang: of one who comes first, and of one who finds no meeting place."""
     command = [sys.executable, "-m", "mde_fast.train", "--dataset=shop"]
-    alone = environment(MDE_FAST_PATIENCE="1", **place)
-    process = subprocess.run(command, env=alone, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS)
-    assert process.returncode == 2
-    assert process.stderr.startswith(f"error: process {rank} of 2: cannot reach the others")
-    assert process.stderr.count("\n") == 1
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MDE_FAST_PATIENCE": "1"}
+    settings = {"cwd": tmp_path, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    processes = [
+        subprocess.Popen(command, env=environment(**place, RANK=str(rank), MASTER_PORT=str(29651 + rank)), **settings)
+        for rank in range(2)
+    ]
+    for rank, process in enumerate(processes):
+        _, err = process.communicate(timeout=SECONDS)
+        assert process.returncode == 2
+        assert err.startswith(f"error: process {rank} of 2: cannot reach the others") and err.count("\n") == 1, err
