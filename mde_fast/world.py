@@ -25,6 +25,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.distributed import PrefixStore, Store, TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from .errors import InputError
 
@@ -336,7 +337,7 @@ def opened() -> Iterator[World]:
     dist.destroy_process_group()  # not after an error: the others may never come
 
 
-def _meeting_place(world: World, patience: timedelta) -> dist.Store:
+def _meeting_place(world: World, patience: timedelta) -> Store:
     """Where processes find each other's addresses: torchrun's store, else one that the first process opens.
 
     torchrun keeps its store when it starts processes again, with the addresses of those that died.
@@ -355,8 +356,8 @@ def _meeting_place(world: World, patience: timedelta) -> dist.Store:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{address}:{port}: {error.strerror or error}") from None
             time.sleep(0.2)
-    store = dist.TCPStore(address, port, world.size, opens, patience, wait_for_workers=False, multi_tenant=True)
-    here = dist.PrefixStore(f"mde_fast/{world.restarts}", store)
+    store = TCPStore(address, port, world.size, opens, patience, wait_for_workers=False, multi_tenant=True)
+    here = PrefixStore(f"mde_fast/{world.restarts}", store)
     here.set(f"here/{world.rank}", "")
     missing = list(range(world.size))
     while missing := [rank for rank in missing if not here.check([f"here/{rank}"])]:

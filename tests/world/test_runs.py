@@ -24,7 +24,7 @@ from mde_fast.runs.config import make_config
 from mde_fast.runs.life import evaluate_run, rebuild_model, resume_run, start_run
 from mde_fast.runs.run import RunFolder
 
-EPOCHS = 20
+EPOCHS = 8
 RUN = [*FLAGS, "--cache-dir=none", f"--epochs={EPOCHS}", "--stopping-step=100"]
 TRAIN = ["-m", "mde_fast.train", *RUN]
 LIGHTGCN = ["-m", "mde_fast.train", *LIGHTGCN_FLAGS, "--cache-dir=none"]
