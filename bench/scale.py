@@ -65,6 +65,7 @@ def measure(world: World, given: argparse.Namespace) -> dict:
     )
     pairs = train.tocoo()
     users, items = (torch.from_numpy(ids.astype(np.int64)) for ids in (pairs.row, pairs.col))
+    del pairs, train
     negatives = NegativeTable.build(users, items, given.users, given.items)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001, fused=True)
     step = TrainingStep(model, optimizer, negatives, len(users), given.batch)

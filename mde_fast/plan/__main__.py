@@ -88,7 +88,7 @@ def describe(config: Config, sizes: Sizes, processes: int, kind: str) -> list[st
         *_table("memory of a GPU", held, _bytes),
         *_table("sent by a GPU in a step", sent_per_step(layout, sizes, processes), _bytes),
         *_table("a step at the least", step, _seconds),
-        f"an epoch: {steps:,} steps, {duration(steps * sum(step.values()))}; an evaluation of all users: "
+        f"an epoch: {steps:,} steps, {_seconds(steps * sum(step.values()))}; an evaluation of all users: "
         f"{_seconds(evaluation)}",
         *_fits(layout, sizes, processes, precision, gpu, width, held),
     ]
