@@ -26,8 +26,11 @@ from .config import Config, with_options
 logger = logging.getLogger("mde_fast")
 
 
-def make_dataset(config: Config, *, with_features: bool = True) -> InteractionDataset:
-    """The dataset that a configuration names; its features only when the model needs them."""
+def make_dataset(config: Config, *, with_features: bool = True, world: World = ALONE) -> InteractionDataset:
+    """The dataset that a configuration names; its features only when the model needs them.
+
+    Several processes map files of features instead of reading them: each keeps its rows alone.
+    """
     options = config.data
     return load_dataset(
         options.dataset,
@@ -42,6 +45,7 @@ def make_dataset(config: Config, *, with_features: bool = True) -> InteractionDa
         split_column=options.split_column,
         require_real=options.require_real,
         use_features=with_features and find_model(config.model).min_modalities > 0,
+        map_features=world.size > 1,
     )
 
 

@@ -73,7 +73,7 @@ def start_run(
         RunFolder.require_new(output)
     with RunLog() as log:
         with world.together():
-            dataset = make_dataset(config)
+            dataset = make_dataset(config, world=world)
         describe(dataset)
         for note in notes:
             logger.info("%s", note)
@@ -146,7 +146,7 @@ def resume_run(path: str | Path, changes: dict[str, Any], *, world: World = ALON
         if slower_than_float32(config.training, device):
             logger.warning("bf16 is slower than float32 on this CPU (%s); the run goes on in it", product_times())
         with world.together():
-            dataset = make_dataset(config)
+            dataset = make_dataset(config, world=world)
             check_same_dataset(run, dataset)
         describe(dataset)
         model = make_model(config, dataset, device, world=world)
