@@ -48,7 +48,7 @@ def _main(arguments: list[str], world: World) -> int:
         preset, config = resolve(given, parsed.preset)
         if world.may_restart and parsed.output is None:
             raise InputError("--max-restarts: needs --output, the folder that a new start goes on with; name one")
-        if world.restarts and RunFolder(parsed.output).has("config.yaml"):
+        if world.restarts and world.has_begun(parsed.output):
             result = resume_run(parsed.output, {"minutes": config.training.minutes}, world=world)
             return 130 if result["status"] == "interrupted" else 0
         large = for_large_data(preset, given.options) if parsed.preset is None else None

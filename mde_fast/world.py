@@ -32,7 +32,7 @@ from .errors import InputError
 PATIENCE = "MDE_FAST_PATIENCE"  # seconds to wait for another process, at the start and in each message
 DEFAULT_PATIENCE = 1800
 GATHERED = 4096  # numbers: up to so many each process gets all addends, in one message instead of two
-UNIQUE = "mde_fast/said/"
+UNIQUE, BEGUN = "mde_fast/said/", "mde_fast/begun"  # keys of the processes' meeting place
 
 
 class LostProcesses(InputError):
@@ -78,6 +78,7 @@ class World:
 
     def __init__(self, rank: int = 0, size: int = 1, *, restarts: int = 0, may_restart: bool = False):
         self.rank, self.size, self.restarts, self.may_restart, self.sent = rank, size, restarts, may_restart, 0
+        self.meeting: Store | None = None  # it outlives processes, as long as torchrun lives
 
     @property
     def is_first(self) -> bool:
@@ -270,6 +271,16 @@ class World:
         """For all others to come here."""
         self.any(False)
 
+    def begins(self, run: str) -> None:
+        """Leave word for a new start that this run was begun."""
+        if self.meeting is not None and self.is_first:
+            self.meeting.set(BEGUN, run)
+
+    def has_begun(self, run: str) -> bool:
+        """Whether an earlier start of these processes has begun this run."""
+        meeting = self.meeting
+        return meeting is not None and meeting.check([BEGUN]) and meeting.get(BEGUN).decode() == run
+
     def _control(self, value: int) -> Tensor:
         """(P,) a number of each process, on the CPU, whichever device trains; not counted as sent."""
         before = self.sent
@@ -357,7 +368,7 @@ def _meeting_place(world: World, patience: timedelta) -> Store:
                 raise RuntimeError(f"{address}:{port}: {error.strerror or error}") from None
             time.sleep(0.2)
     store = TCPStore(address, port, world.size, opens, patience, wait_for_workers=False, multi_tenant=True)
-    here = PrefixStore(f"mde_fast/{world.restarts}", store)
+    world.meeting, here = store, PrefixStore(f"mde_fast/{world.restarts}", store)
     here.set(f"here/{world.rank}", "")
     missing = list(range(world.size))
     while missing := [rank for rank in missing if not here.check([f"here/{rank}"])]:

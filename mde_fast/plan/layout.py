@@ -90,7 +90,7 @@ class Layout:
     whole: bool = False
     learns_features: bool = False
     graphs: tuple[Graph, ...] = ()
-    arrays: int = 4
+    arrays: int = 0
     sums: dict[str, tuple[int, ...]] = field(default_factory=dict)
     gathered: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
@@ -116,6 +116,7 @@ def _lightgcn(options: LightGCNOptions, sizes: Sizes) -> Layout:
         tables=sizes.nodes * width,
         width=width,
         graphs=(_user_item(sizes, width, options.n_layers),),
+        arrays=6,
         sums={"losses": (sizes.batch, 1)},
     )
 
@@ -140,6 +141,7 @@ def _freedom(options: FREEDOMOptions, sizes: Sizes) -> Layout:
         towers=tuple(Tower(columns, 0, width) for columns in sizes.features),
         learns_features=options.train_features,
         graphs=(_user_item(sizes, width, options.n_layers), item_item),
+        arrays=6,
         sums={"losses": (sizes.batch,) * (1 + modalities)},
     )
 

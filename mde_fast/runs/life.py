@@ -88,6 +88,7 @@ def start_run(
                 log.write_to(run)
                 save_catalogue(run, dataset)
                 run.write_text("config.yaml", config.to_yaml())  # last: a run that has one can be resumed
+            world.begins(str(output))
             return _train(run, config, make_trainer(run, config, model, dataset, world), dataset)
 
 

@@ -13,16 +13,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SECONDS, environment, wait_for
+from launched import SECONDS, environment, wait_for
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "runs"))
 
 from small_runs import FLAGS, LIGHTGCN_FLAGS, epoch_rows, metrics, without_times, write_shop
+from tiny import tiny_dataset
 
 from mde_fast import Recommender
+from mde_fast.errors import InputError
+from mde_fast.models import model_names
+from mde_fast.runs.assemble import make_model
 from mde_fast.runs.config import make_config
 from mde_fast.runs.life import evaluate_run, rebuild_model, resume_run, start_run
 from mde_fast.runs.run import RunFolder
+from mde_fast.world import World
 
 EPOCHS = 8
 RUN = [*FLAGS, "--cache-dir=none", f"--epochs={EPOCHS}", "--stopping-step=100"]
@@ -161,10 +166,22 @@ def test_ctrl_c_reaches_all_after_the_same_step(torchrun, shop):
     assert tensors["optimizer.0.step"] == 7 * state["epoch"] + state["step"]
 
 
-def test_a_refusal_is_one_line(torchrun, shop):
-    _, err = ended(torchrun(2, *LIGHTGCN, "--model=lgmrec", "--output=run"), 2)
-    assert len(errors(err)) == 1 and "lgmrec: mixes the columns" in err
-    assert not Path("run").exists()
+def test_a_new_start_leaves_a_run_alone_that_it_did_not_begin(torchrun, together, tmp_path):
+    """It is refused each time, in one line for both processes."""
+    shutil.copytree(together, tmp_path, dirs_exist_ok=True)
+    _, err = ended(torchrun(2, *TRAIN, f"--epochs={EPOCHS + 1}", "--output=run", restarts=1), 2)
+    assert len(errors(err)) == 2 and all("run: holds a run already" in line for line in errors(err))
+    assert metrics(Path("run")) == metrics(together / "run")
+
+
+def test_models_that_mix_columns_are_refused():
+    dataset, cpu = tiny_dataset(), torch.device("cpu")
+    for name in set(model_names()) - {"lightgcn", "vbpr", "mde", "freedom", "dragon", "dualgnn"}:
+        config = make_config({"model": name, "cache_dir": "none"})
+        with pytest.raises(InputError, match=f"{name}: mixes the columns of its embeddings, so 2 processes"):
+            make_model(config, dataset, cpu, world=World(0, 2))
+    with pytest.raises(InputError, match="storage: bf16"):
+        make_model(make_config({"storage": "bf16", "cache_dir": "none"}), dataset, cpu, world=World(0, 2))
 
 
 def test_nobody_to_meet(tmp_path):

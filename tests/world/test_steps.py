@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import SECONDS, environment
+from launched import SECONDS, environment
 from steps import CASES, batch_size, dataset_of, options_of
 
 from mde_fast.plan.formulas import sent_per_step
 from mde_fast.plan.layout import LAYOUTS, Sizes, layout_of
 
 SCRIPT = Path(__file__).parent / "steps.py"
-OF_FOUR = ("lightgcn", "vbpr", "mde, three", "mde, infonce", "freedom")
+OF_FOUR = ("vbpr", "mde, three", "mde, infonce", "freedom")
 AGAIN = ("vbpr", "mde", "freedom")
 PLANNED = [name for name, (model, _, data) in CASES.items() if model in LAYOUTS and "rank" not in data]
 ALLOWED = {"torch.float32": 1e-6, "torch.float64": 1e-12}
