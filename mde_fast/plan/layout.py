@@ -78,7 +78,7 @@ class Layout:
         towers: of each modality. whole: that a step projects all items, else the 2 B of a batch.
         learns_features: that features are parameters, too.
         graphs: that a step takes.
-        arrays: how many arrays (N, width) a step holds at its peak beside the table and its gradient; an estimate.
+        arrays: how many arrays (N, width) one process holds at a step's peak beside table and gradient; an estimate.
         sums: part -> numbers of each sum over processes.
         gathered: part -> numbers of each message in which every process gets the others' columns.
     """
@@ -116,7 +116,7 @@ def _lightgcn(options: LightGCNOptions, sizes: Sizes) -> Layout:
         tables=sizes.nodes * width,
         width=width,
         graphs=(_user_item(sizes, width, options.n_layers),),
-        arrays=6,
+        arrays=4,
         sums={"losses": (sizes.batch, 1)},
     )
 
@@ -141,7 +141,7 @@ def _freedom(options: FREEDOMOptions, sizes: Sizes) -> Layout:
         towers=tuple(Tower(columns, 0, width) for columns in sizes.features),
         learns_features=options.train_features,
         graphs=(_user_item(sizes, width, options.n_layers), item_item),
-        arrays=6,
+        arrays=4,
         sums={"losses": (sizes.batch,) * (1 + modalities)},
     )
 
