@@ -21,6 +21,7 @@ from .runs.config import Config, make_config, model_of_file, read_options, resol
 from .runs.presets import Preset, find_preset, preset_names
 from .training.memory import is_out_of_memory, out_of_memory_advice
 from .training.trainer import TrainingError
+from .world import says_first, speaks, started_by_torchrun
 
 logger = logging.getLogger("mde_fast")
 
@@ -199,12 +200,13 @@ def collect_options(parsed: argparse.Namespace, models: tuple[str, ...]) -> Give
     return Given(models, flags, options, grids)
 
 
-def run_command(main: Callable[[list[str]], int | None], *, level: int = logging.INFO) -> None:
+def run_command(main: Callable[[list[str]], int | None], *, level: int = logging.INFO, processes: bool = False) -> None:
     """Run a command line: results to stdout, one line to stderr and a non-zero status for an error.
 
     Args:
         main: arguments -> exit status, or None for success.
         level: least important log messages to print; below WARNING they go to stdout.
+        processes: several processes of torchrun may run it together; the first one prints.
     """
     _show_any_text()
     handler = through_bars()
@@ -212,12 +214,17 @@ def run_command(main: Callable[[list[str]], int | None], *, level: int = logging
     root.addHandler(handler)
     root.setLevel(level)
     root.propagate = False
+    if not speaks():
+        handler.setLevel(logging.CRITICAL + 1)
+    if started_by_torchrun() > 1 and not processes:
+        sys.exit("error: torchrun: this command is one process; start it with python -m" if speaks() else 2)
     try:
         status = main(sys.argv[1:]) or 0
         sys.stdout.flush()
         sys.exit(status)
     except (InputError, TrainingError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        if says_first(str(error)):
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -229,7 +236,8 @@ def run_command(main: Callable[[list[str]], int | None], *, level: int = logging
         )
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        if speaks():
+            print("interrupted", file=sys.stderr)
         sys.exit(130)
     except OSError as error:  # stdout itself: for all other files there are messages of their own
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # keeps the flush at exit quiet

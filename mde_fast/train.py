@@ -7,12 +7,14 @@ from .errors import InputError
 from .runs.life import resume_run, start_run
 from .runs.presets import for_large_data
 from .runs.run import RunFolder
+from .world import World, opened
 
 EPILOG = """examples:
   python -m mde_fast.train --dataset clothing --minutes 4
   python -m mde_fast.train --dataset data/my_shop --features image=clip.npy,text=bert.npy --output runs/shop
   python -m mde_fast.train --dataset purchases.csv --split temporal --require-real
   python -m mde_fast.train --resume runs/shop --epochs 200
+  torchrun --nproc-per-node 4 -m mde_fast.train --model lightgcn --dataset shop --output runs/shop  # docs/scale.md
 
 An option that is not given has the value of the model's preset for the dataset or, failing that, the default named
 above. Shown are the options of one model: --model NAME --help shows those of another.
@@ -20,6 +22,11 @@ above. Shown are the options of one model: --model NAME --help shows those of an
 
 
 def main(arguments: list[str]) -> int:
+    with opened() as world:
+        return _main(arguments, world)
+
+
+def _main(arguments: list[str], world: World) -> int:
     parser = make_parser(
         "train", "Train a multi-modal recommender and report its test metrics at the best validation epoch.", EPILOG
     )
@@ -36,11 +43,16 @@ def main(arguments: list[str]) -> int:
             raise InputError("--output: a resumed run stays in its folder; leave --output out")
         if parsed.preset is not None:
             raise InputError("--preset: a resumed run keeps its options; leave --preset out")
-        result = resume_run(parsed.resume, given.options)
+        result = resume_run(parsed.resume, given.options, world=world)
     else:
         preset, config = resolve(given, parsed.preset)
+        if world.may_restart and parsed.output is None:
+            raise InputError("--max-restarts: needs --output, the folder that a new start goes on with; name one")
+        if world.restarts and world.has_begun(parsed.output):
+            result = resume_run(parsed.output, {"minutes": config.training.minutes}, world=world)
+            return 130 if result["status"] == "interrupted" else 0
         large = for_large_data(preset, given.options) if parsed.preset is None else None
-        result = start_run(config, parsed.output, notes=(preset.describe(given.options),), large=large)
+        result = start_run(config, parsed.output, notes=(preset.describe(given.options),), large=large, world=world)
     return 130 if result["status"] == "interrupted" else 0
 
 
@@ -54,4 +66,4 @@ def _model(arguments: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, processes=True)

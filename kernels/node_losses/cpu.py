@@ -22,7 +22,6 @@ def node_losses_forward_cpu(
 ) -> tuple[Tensor, ...]:
     num_nodes, modalities, _ = h.shape
     pairs = list(combinations(range(modalities), 2))
-    count = max(num_nodes, 1)
     exact = accumulation_dtype(h.dtype)
     w_dif = difference_weight(
         num_nodes, preference_logits=preference_logits, free_logits=free_logits, detach=True, like=h
@@ -30,25 +29,35 @@ def node_losses_forward_cpu(
     norms = h.new_empty(num_nodes, modalities if needs_cosines(mda, msa) else 0, dtype=exact)
     cosines = h.new_empty(num_nodes, len(pairs) if needs_cosines(mda, msa) else 0, dtype=exact)
     distances = h.new_empty(num_nodes, len(pairs) if needs_distances(mda) else 0, dtype=exact)
-    pair_norms = h.new_empty(len(pairs) if mda == "fro" else 0, dtype=exact)
-    mda_loss, msa_loss = h.new_zeros((), dtype=exact), h.new_zeros((), dtype=exact)
     if needs_cosines(mda, msa):
         torch.linalg.vector_norm(h, dim=2, dtype=exact, out=norms).clamp_min_(COSINE_EPS)
     for pair, (p, q) in enumerate(pairs):
         if needs_cosines(mda, msa):
             cosine = torch.sum(h[:, p] * h[:, q], 1, dtype=exact, out=cosines[:, pair])
             cosine.div_(norms[:, p] * norms[:, q])
-            if mda == "abs_cos":
-                mda_loss += w_dif.dot(cosine.abs()) / count
-            if msa == "cosine":
-                msa_loss += (1 - w_dif).dot(1 - cosine) / count
         if needs_distances(mda):
-            distance = torch.linalg.vector_norm(h[:, p] - h[:, q], dim=1, dtype=exact, out=distances[:, pair])
-            if mda == "row_l2":
-                mda_loss -= w_dif.dot(distance) / count
-            else:
-                mda_loss -= torch.linalg.vector_norm(w_dif * distance, out=pair_norms[pair])
+            torch.linalg.vector_norm(h[:, p] - h[:, q], dim=1, dtype=exact, out=distances[:, pair])
+    mda_loss, msa_loss, pair_norms = losses_of_statistics(w_dif, cosines, distances, mda, msa)
     return mda_loss.to(h.dtype), msa_loss.to(h.dtype), w_dif, norms, cosines, distances, pair_norms
+
+
+def losses_of_statistics(
+    w_dif: Tensor, cosines: Tensor, distances: Tensor, mda: str, msa: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """MDA and MSA (), and the Frobenius norms (P,) that ``fro`` needs, from a node's weight (N,) and scalars (N, P)."""
+    count, pairs = max(len(w_dif), 1), max(cosines.shape[1], distances.shape[1])
+    mda_loss, msa_loss = w_dif.new_zeros(()), w_dif.new_zeros(())
+    pair_norms = w_dif.new_empty(pairs if mda == "fro" else 0)
+    for pair in range(pairs):
+        if mda == "abs_cos":
+            mda_loss += w_dif.dot(cosines[:, pair].abs()) / count
+        if msa == "cosine":
+            msa_loss += (1 - w_dif).dot(1 - cosines[:, pair]) / count
+        if mda == "row_l2":
+            mda_loss -= w_dif.dot(distances[:, pair]) / count
+        elif mda == "fro":
+            mda_loss -= torch.linalg.vector_norm(w_dif * distances[:, pair], out=pair_norms[pair])
+    return mda_loss, msa_loss, pair_norms
 
 
 def node_losses_backward_cpu(

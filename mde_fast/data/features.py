@@ -60,6 +60,7 @@ def load_features(
     columns: ColumnNames,
     *,
     of_table: bool,
+    mapped: bool = False,
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Read one matrix per modality.
 
@@ -73,6 +74,7 @@ def load_features(
         item_ids: (num_items,) external id of each row.
         columns: the item column's name, where the user gave one.
         of_table: rows follow the sorted ids of a table, and are not ids themselves.
+        mapped: of a ``.npy``, what is returned is the file, mapped; what is written to it stays in memory.
 
     Returns:
         Modality -> (num_items, F_m) in the order of ``files``, and notes.
@@ -96,7 +98,7 @@ def load_features(
         elif path.suffix == ".parquet":
             matrix = _read_typed(ParquetFile(path), item_ids, columns)
         elif path.suffix == ".npy":
-            matrix = _read_npy(path)
+            matrix = _read_npy(path, mapped)
         else:
             raise InputError(f"{path}: features are .npy or .parquet files; convert it")
         matrix = _floating(matrix, path)
@@ -138,7 +140,7 @@ def _shape(path: Path) -> tuple[int, ...] | None:
             return None
 
 
-def _read_npy(path: Path) -> np.ndarray:
+def _read_npy(path: Path, mapped: bool) -> np.ndarray:
     with reading(path), open(path, "rb") as file:
         start = file.read(6)
     if start[:1] == b"\x80":
@@ -147,9 +149,9 @@ def _read_npy(path: Path) -> np.ndarray:
         raise InputError(f"{path}: is not a .npy file; save a plain float array with numpy.save")
     try:
         with reading(path):
-            return np.load(path, allow_pickle=False)
+            return np.load(path, allow_pickle=False, mmap_mode="c" if mapped else None)
     except (ValueError, EOFError) as error:
-        if "allow_pickle" in str(error):
+        if "allow_pickle" in str(error) or "Python objects" in str(error):
             raise InputError(
                 f"{path}: holds Python objects (a pickle), which are never loaded; save it as a plain float array"
             ) from error

@@ -39,6 +39,7 @@ def load_dataset(
     split_column: str | None = None,
     require_real: bool = False,
     use_features: bool = True,
+    map_features: bool = False,
 ) -> InteractionDataset:
     """Read interactions and item features.
 
@@ -74,6 +75,8 @@ def load_dataset(
             files of LightGCN's form have none.
         require_real: raise where a stand-in would be used.
         use_features: whether to read (or stand in for) features; without, the dataset has none.
+        map_features: leave those of ``.npy`` files there, mapped: processes of a machine share one copy in memory. The
+            files must not change meanwhile.
 
     Returns:
         The dataset, its ``notes`` saying what was dropped, split or ignored.
@@ -99,7 +102,7 @@ def load_dataset(
         name = str(source.path)
     read = _read(source, name, rule, columns)
     if use_features:
-        read = _with_features(read, source, place, features, columns, require_real=require_real)
+        read = _with_features(read, source, place, features, columns, require_real=require_real, mapped=map_features)
     return replace(read, notes=(*read.notes, *_empty_rows(read)))
 
 
@@ -143,6 +146,7 @@ def _with_features(
     columns: ColumnNames,
     *,
     require_real: bool,
+    mapped: bool,
 ) -> InteractionDataset:
     """The interactions that were read from ``source`` with ``features``, else those found beside it, else made up ones.
 
@@ -157,7 +161,9 @@ def _with_features(
         sources, found = discover(folder, read.num_items, any_array=place.is_dir() or form == ".inter")
     if sources:
         of_table = form not in (".inter", ".txt")
-        matrices, notes = load_features(sources, read.num_items, read.item_ids, columns, of_table=of_table)
+        matrices, notes = load_features(
+            sources, read.num_items, read.item_ids, columns, of_table=of_table, mapped=mapped
+        )
         return replace(read, features=matrices, notes=(*read.notes, *found, *notes))
     if require_real:
         advice = "give features={modality: file or table}"

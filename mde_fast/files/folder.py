@@ -22,11 +22,14 @@ VERSION_KEY = "mde_fast"  # under which every file says which version wrote it
 class Folder:
     """Reads and writes files; what cannot be read or written is an :class:`InputError` that names it."""
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
+    def __init__(self, path: str | Path, *, writes: bool = True):
+        """``writes`` False for a process beside the one that writes for all: then nothing here changes a file."""
+        self.path, self.writes = Path(path), writes
 
     def make(self, what: str = "the folder") -> None:
         """Make the folder where it is not there yet; ``what`` names it in a message."""
+        if not self.writes:
+            return
         with self.writing(what):
             self.path.mkdir(parents=True, exist_ok=True)
 
@@ -35,6 +38,8 @@ class Folder:
 
     def write(self, name: str, write: Callable[[Path], Any]) -> None:
         """Replace a file as a whole by what ``write`` writes to the path that it is given."""
+        if not self.writes:
+            return
         with self.writing(name):
             _replace(self.path / name, write)
 
@@ -51,6 +56,8 @@ class Folder:
         self.write_text(name, "".join(json.dumps(row) + "\n" for row in rows))
 
     def append_line(self, name: str, row: dict[str, Any]) -> None:
+        if not self.writes:
+            return
         with self.writing(name), open(self.path / name, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
@@ -59,11 +66,13 @@ class Folder:
         contiguous = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
         self.write(name, lambda path: save_file(contiguous, path, metadata={VERSION_KEY: __version__}))
 
-    def load_tensors(self, name: str) -> dict[str, torch.Tensor]:
+    def load_tensors(self, name: str, wanted: Callable[[str], bool] = lambda key: True) -> dict[str, torch.Tensor]:
+        """Those tensors of a safetensors file whose names are ``wanted``."""
         path = self.path / name
         try:
             with safe_open(path, framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
+                names = file.keys()
+                return {key: file.get_tensor(key) for key in names if wanted(key)}
         except (OSError, SafetensorError) as error:
             raise InputError(f"{path}: cannot be read ({error}); the run is incomplete, train it again") from None
 
@@ -81,6 +90,8 @@ class Folder:
 
     def remove_leftovers(self) -> None:
         """Remove what a killed process was still writing."""
+        if not self.writes:
+            return
         for leftover in self.path.glob("*.tmp*"):
             leftover.unlink(missing_ok=True)
 

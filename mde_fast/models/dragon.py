@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ..graphs.blend import blend_weights
-from ..kernels import bpr, spmm
+from ..kernels import spmm
+from ..nn.by_columns import bpr
 from ..nn.content_lightgcn import ContentLightGCN, ContentOptions, modality_weights
 from ..nn.user_neighbours import UserNeighbours
 from ..options import at_least, option
@@ -57,11 +58,13 @@ class DRAGON(Model[DRAGONOptions]):
     Options = DRAGONOptions
     node_tables = ("content.preferences",)
     min_modalities = 1
+    by_columns = True
     part_names = ("bpr", "regulariser")
 
     def __init__(self, options: DRAGONOptions, inputs: Inputs):
         super().__init__()
         self.options, graphs, modalities = options, inputs.graphs, tuple(inputs.features)
+        self.world = inputs.world
         self.item_graph = graphs.blended_item_graph(options.knn_k, blend_weights(options.blend_weights, modalities))
         self.user_graph = UserNeighbours(
             graphs.co_occurrence(options.user_k), options.user_k, filled=options.user_graph_filled
@@ -72,6 +75,7 @@ class DRAGON(Model[DRAGONOptions]):
             options,
             precision=inputs.precision,
             generator=inputs.generator,
+            world=self.world,
         )
         self.user_weights = modality_weights(inputs.num_users, len(modalities), inputs.generator)  # alpha
 
@@ -86,7 +90,8 @@ class DRAGON(Model[DRAGONOptions]):
     def encode(self) -> tuple[Tensor, Tensor, Tensor]:
         """Users, weighted, and items after the user-item graph, (U, M * D), (I, M * D), and norms (U, M)."""
         users, items, norms = self.content()  # (U, M, D), (I, M, D), (U, M)
-        return (self.user_weights[:, :, None] * users).flatten(1), items.flatten(1), norms
+        (weights,) = self.world.shared(self.user_weights)
+        return (weights[:, :, None] * users).flatten(1), items.flatten(1), norms
 
     def _hear_items(self, items: Tensor) -> Tensor:
         """(I, M * D): an item's own, and what reaches it over ``n_mm_layers`` steps of the item graph."""
@@ -101,7 +106,8 @@ class DRAGON(Model[DRAGONOptions]):
         users, items = self.user_graph(users, batch.users), self._hear_items(items)  # (B, M * D), (I, M * D)
         shape = self.content.preferences.shape[1:]
         rows = torch.arange(len(users), device=users.device)
-        losses = bpr(users.unflatten(1, shape), items.unflatten(1, shape), rows, batch.positives, batch.negatives)
+        triples = rows, batch.positives, batch.negatives
+        losses = bpr(self.world, users.unflatten(1, shape), items.unflatten(1, shape), *triples)
         regulariser = self.content.regulariser(norms, batch.users, self.user_weights)
         return torch.stack([losses[0] / math.log(2), self.options.reg_weight * regulariser])
 

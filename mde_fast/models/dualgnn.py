@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..kernels import bpr
+from ..nn.by_columns import bpr
 from ..nn.content_lightgcn import ContentLightGCN, ContentOptions, modality_weights
 from ..nn.user_neighbours import UserNeighbours
 from ..options import at_least, option
@@ -47,11 +47,12 @@ class DualGNN(Model[DualGNNOptions]):
     Options = DualGNNOptions
     node_tables = ("content.preferences",)
     min_modalities = 1
+    by_columns = True
     part_names = ("bpr", "regulariser")
 
     def __init__(self, options: DualGNNOptions, inputs: Inputs):
         super().__init__()
-        self.options, graphs = options, inputs.graphs
+        self.options, self.world, graphs = options, inputs.world, inputs.graphs
         self.user_graph = UserNeighbours(
             graphs.co_occurrence(options.user_k), options.user_k, filled=options.user_graph_filled
         )
@@ -61,6 +62,7 @@ class DualGNN(Model[DualGNNOptions]):
             options,
             precision=inputs.precision,
             generator=inputs.generator,
+            world=self.world,
         )
         self.user_weights = modality_weights(inputs.num_users, len(inputs.features), inputs.generator)  # alpha
 
@@ -75,7 +77,8 @@ class DualGNN(Model[DualGNNOptions]):
     def encode(self) -> tuple[Tensor, Tensor, Tensor]:
         """Users before they hear from each other, (U, D), items, (I, D), and norms (U, M)."""
         users, items, norms = self.content()  # (U, M, D), (I, M, D), (U, M)
-        return (self._modality_weights()[:, :, None] * users).sum(1), items.sum(1), norms
+        (weights,) = self.world.shared(self._modality_weights())
+        return (weights[:, :, None] * users).sum(1), items.sum(1), norms
 
     def _modality_weights(self) -> Tensor:
         """(U, M) what a user's modalities count: alpha, or as the published code has it.
@@ -92,7 +95,7 @@ class DualGNN(Model[DualGNNOptions]):
         users, items, norms = self.encode()
         users = self.user_graph(users, batch.users)  # (B, D)
         rows = torch.arange(len(users), device=users.device)
-        losses = bpr(users[:, None], items[:, None], rows, batch.positives, batch.negatives)
+        losses = bpr(self.world, users[:, None], items[:, None], rows, batch.positives, batch.negatives)
         regulariser = self.content.regulariser(norms, batch.users, self.user_weights)
         return torch.stack([losses[0] / math.log(2), self.options.reg_weight * regulariser])
 

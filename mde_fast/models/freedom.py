@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from ..graphs.blend import blend_weights
 from ..graphs.prune import prune_by_degree
-from ..kernels import CSRGraph, bpr, propagate, spmm
+from ..kernels import CSRGraph, propagate, spmm
+from ..nn.by_columns import bpr
 from ..nn.tables import node_table
 from ..options import Options, at_least, option, share_left_out
 from .model import Batch, Inputs, Model
@@ -56,6 +57,7 @@ class FREEDOM(Model[FREEDOMOptions]):
     Options = FREEDOMOptions
     node_tables = ("table",)
     min_modalities = 1
+    by_columns = True
 
     def __init__(self, options: FREEDOMOptions, inputs: Inputs, user_item: CSRGraph, item_item: CSRGraph):
         """``user_item`` (U + I, U + I), symmetric, users first; ``item_item`` (I, I), of all modalities."""
@@ -63,8 +65,8 @@ class FREEDOM(Model[FREEDOMOptions]):
         self.options, self.whole, self.item_item = options, user_item, item_item
         self.pruned = user_item  # until the first epoch begins
         self.num_users, self.num_items = inputs.num_users, inputs.num_items
-        width, generator = options.embedding_size, inputs.generator
-        self.table = node_table(self.num_users, self.num_items, width, generator)
+        self.world, width = inputs.world, options.embedding_size
+        self.table = node_table(self.num_users, self.num_items, width, inputs.generator, self.world)
         self.towers = inputs.towers(width, trained=options.train_features, initial="pytorch")
         self.part_names = ("bpr", *(f"bpr_{name}" for name in inputs.features))
 
@@ -93,13 +95,14 @@ class FREEDOM(Model[FREEDOMOptions]):
     def loss_parts(self, batch: Batch) -> Tensor:
         """BPR of the embeddings, and lambda times BPR of users with each modality's projection (section 3.3)."""
         users, items = self.encode(self.pruned)
-        losses = bpr(users[:, None], items[:, None], batch.users, batch.positives, batch.negatives)
+        losses = bpr(self.world, users[:, None], items[:, None], batch.users, batch.positives, batch.negatives)
         rows = F.embedding(batch.users, users)
         ids = torch.cat([batch.positives, batch.negatives])
         parts = [losses[0]]
         for tower in self.towers:
             positives, negatives = tower(ids).tensor_split(2)
-            parts.append(-self.options.reg_weight * F.logsigmoid((rows * (positives - negatives)).sum(1)).mean())
+            scores = self.world.total((rows * (positives - negatives)).sum(1))
+            parts.append(-self.options.reg_weight * F.logsigmoid(scores).mean())
         return torch.stack(parts)
 
     @torch.no_grad()

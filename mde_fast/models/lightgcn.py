@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..kernels import CSRGraph, bpr, propagate
+from ..kernels import CSRGraph, propagate
+from ..nn.by_columns import bpr
 from ..nn.tables import node_table
 from ..options import Options, Range, at_least, option
 from .model import Batch, Inputs, Model
@@ -36,18 +37,19 @@ class LightGCN(Model[LightGCNOptions]):
     title = "LightGCN (2020): behaviour alone"
     Options = LightGCNOptions
     node_tables = ("table",)
+    by_columns = True
     part_names = ("bpr", "regulariser")
 
-    def __init__(self, options: LightGCNOptions, user_item: CSRGraph, num_users: int, generator: torch.Generator):
+    def __init__(self, options: LightGCNOptions, inputs: Inputs, user_item: CSRGraph):
         """``user_item`` (U + I, U + I), symmetric, users first."""
         super().__init__()
-        self.options, self.user_item, self.num_users = options, user_item, num_users
-        num_items = user_item.shape[0] - num_users
-        self.table = node_table(num_users, num_items, options.embedding_size, generator)
+        self.options, self.user_item, self.num_users = options, user_item, inputs.num_users
+        self.world, sizes = inputs.world, (inputs.num_users, inputs.num_items)
+        self.table = node_table(*sizes, options.embedding_size, inputs.generator, self.world)
 
     @classmethod
     def build(cls, options: LightGCNOptions, inputs: Inputs) -> LightGCN:
-        return cls(options, inputs.graphs.user_item(), inputs.num_users, inputs.generator)
+        return cls(options, inputs, inputs.graphs.user_item())
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """Embeddings after message passing: (U, D) and (I, D)."""
@@ -59,9 +61,10 @@ class LightGCN(Model[LightGCNOptions]):
         """BPR, and lambda times half the squared norm of a triple's three rows of the table, mean over the batch."""
         h_users, h_items = self.encode()
         users, positives, negatives = batch.users, batch.positives, batch.negatives
-        losses = bpr(h_users[:, None], h_items[:, None], users, positives, negatives)
+        losses = bpr(self.world, h_users[:, None], h_items[:, None], users, positives, negatives)
         nodes = torch.cat([users, positives + self.num_users, negatives + self.num_users])
-        regulariser = F.embedding(nodes, self.table).square().sum() / (2 * max(users.numel(), 1))
+        squares = self.world.total(F.embedding(nodes, self.table).square().sum())
+        regulariser = squares / (2 * max(users.numel(), 1))
         return torch.stack([losses[0], self.options.reg_weight * regulariser])
 
     @torch.no_grad()

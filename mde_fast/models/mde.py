@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError
-from ..kernels import CSRGraph, infonce, normalize_rows_with_norms, objective, propagate, spmm_blocks
+from ..kernels import CSRGraph, infonce, propagate, spmm_blocks
 from ..kernels.node_losses import difference_weight
 from ..kernels.objective import by_kind
+from ..nn.by_columns import normalize_rows_with_norms, objective, vector_norm
 from ..nn.factors import Factors
 from ..nn.preferences import Preferences
 from ..nn.towers import feature_towers
 from ..options import Options, Range, at_least, option, positive
+from ..world import ALONE, Part, World
 from .model import Batch, HasPreferences, Inputs, Model
 
 
@@ -139,6 +141,7 @@ class MDE(Model[MDEOptions], HasPreferences):
     Options = MDEOptions
     node_tables = ("user_table",)
     min_modalities = 2
+    by_columns = True
 
     def __init__(
         self,
@@ -147,6 +150,7 @@ class MDE(Model[MDEOptions], HasPreferences):
         graphs: MDEGraphs,
         precision: str,
         generator: torch.Generator,
+        world: World = ALONE,
     ):
         """
         Args:
@@ -155,22 +159,26 @@ class MDE(Model[MDEOptions], HasPreferences):
             graphs: the dataset's graphs.
             precision: of the towers' products.
             generator: of the initial parameters.
+            world: the processes that have the columns.
         """
         super().__init__()
-        self.options = options
+        self.options, self.world = options, world
         self.graphs = graphs
         self.modalities = tuple(features)
         self.num_items = next(iter(features.values())).shape[0]
         self.num_users = graphs.user_item.shape[0] - self.num_items
-        self.user_table = nn.Parameter(torch.empty(self.num_users, len(features), options.embedding_size))
+        users = torch.empty(self.num_users, len(features), options.embedding_size)
         for modality in range(len(features)):
-            nn.init.xavier_normal_(self.user_table.data[:, modality], generator=generator)
+            nn.init.xavier_normal_(users[:, modality], generator=generator)
+        world.columns(options.embedding_size)
+        self.user_table = world.parameter(users, Part(2))
         self.towers = feature_towers(
             features,
             options.embedding_size,
             hidden=options.projection_hidden if options.projection == "mlp" else None,
             precision=precision,
             generator=generator,
+            world=world,
         )
         self.preferences = Preferences(
             self.num_users,
@@ -197,7 +205,7 @@ class MDE(Model[MDEOptions], HasPreferences):
             if options.item_graph == "blend"
             else store.item_graphs(options.knn_k),
         )
-        return cls(options, inputs.frozen_features(), graphs, inputs.precision, inputs.generator)
+        return cls(options, inputs.frozen_features(), graphs, inputs.precision, inputs.generator, inputs.world)
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """H of eq. 4: (U, M, D) and (I, M, D)."""
@@ -207,7 +215,7 @@ class MDE(Model[MDEOptions], HasPreferences):
     def _encode(self) -> tuple[Tensor, Tensor, Tensor]:
         """H of eq. 4, and norms of rows, the user table's first: (U or more, M)."""
         options, graphs = self.options, self.graphs
-        shape = (len(self.modalities), options.embedding_size)
+        shape = self.user_table.shape[1:]  # (M, D)
         inputs, norms = self._inputs([tower() for tower in self.towers])
         layers = propagate(graphs.user_item, inputs.flatten(1), layers=options.n_layers, combine=options.layer_combine)
         sides = self.num_users, self.num_items
@@ -218,15 +226,16 @@ class MDE(Model[MDEOptions], HasPreferences):
         """E(0) (U + I, M, D) from the M towers' (I, D), and norms of rows, the user table's first."""
         scale, items = self.options.input_scale, [own.to(self.user_table.dtype) for own in items]
         if self.options.row_normalize:
-            return normalize_rows_with_norms(self.user_table, items, scale=scale)
+            return normalize_rows_with_norms(self.world, self.user_table, items, scale=scale)
         inputs = torch.cat([self.user_table, torch.stack(items, dim=1)])
-        return inputs * scale if scale != 1 else inputs, torch.linalg.vector_norm(self.user_table, dim=-1)
+        return inputs * scale if scale != 1 else inputs, vector_norm(self.world, self.user_table, -1)
 
     def loss_parts(self, batch: Batch) -> Tensor:
         """The addends of eq. 11, each with its coefficient."""
         options, preferences = self.options, self.preferences
         h_users, h_items, norms = self._encode()
         parts = objective(
+            self.world,
             h_users,
             h_items,
             norms,
@@ -256,7 +265,7 @@ class MDE(Model[MDEOptions], HasPreferences):
         w_dif = difference_weight(
             h.shape[0], preference_logits=preference, free_logits=free, detach=self.options.nlt_detach, like=h
         )
-        rows = F.embedding(nodes, h.flatten(1)).unflatten(1, h.shape[1:])
+        rows = self.world.all_columns(F.embedding(nodes, h.flatten(1)).unflatten(1, h.shape[1:]))
         return infonce(rows, weight=1 - w_dif[nodes], nodes=nodes, temperature=self.options.temperature)
 
     def preference_values(self) -> tuple[Tensor, Tensor]:

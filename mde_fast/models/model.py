@@ -20,6 +20,7 @@ from ..nn.factors import Factors
 from ..nn.feature_rank import FeatureRank
 from ..nn.towers import feature_towers
 from ..options import Options
+from ..world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Inputs:
         precision: of the towers' products, one of :data:`mde_fast.nn.towers.FEATURE_DTYPES`.
         generator: on the CPU; every initial parameter is drawn from it, and from nothing else.
         rank: makes factors of features that towers do not train.
+        world: the processes that train the model. Initial parameters are drawn as one process would, then cut up.
     """
 
     num_users: int
@@ -58,6 +60,7 @@ class Inputs:
     precision: str
     generator: torch.Generator
     rank: FeatureRank = field(default_factory=FeatureRank)
+    world: World = ALONE
 
     def frozen_features(self) -> dict[str, Tensor | Factors]:
         """Modality -> features (I, F_m) for towers that do not train them, as factors where ``rank`` makes some."""
@@ -72,6 +75,7 @@ class Inputs:
             precision=self.precision,
             generator=self.generator,
             trained=trained,
+            world=self.world,
         )
 
 
@@ -89,6 +93,8 @@ class Model(nn.Module, Generic[O], ABC):
             a model has no way to.
         learns: whether there is anything to train. What learns nothing is ready when it is built: it has no parameters
             and no loss, a run of it is one evaluation, and chance, seed and learning rate have no say in it.
+        by_columns: whether each column of its tables can be in another process: what it makes of rows are sums over
+            columns, for which it asks ``inputs.world``.
         part_names: names of what :meth:`loss_parts` returns, in its order; none where nothing is learned.
     """
 
@@ -97,6 +103,7 @@ class Model(nn.Module, Generic[O], ABC):
     min_modalities: ClassVar[int] = 0
     node_tables: ClassVar[tuple[str, ...]] = ()
     learns: ClassVar[bool] = True
+    by_columns: ClassVar[bool] = False
     part_names: tuple[str, ...] = ()
 
     @property
@@ -130,7 +137,10 @@ class Model(nn.Module, Generic[O], ABC):
 
     @abstractmethod
     def embeddings(self) -> tuple[Tensor, Tensor]:
-        """Embeddings for ranking by inner product, (U, E) and (I, E), without chance: nothing dropped or pruned."""
+        """Embeddings for ranking by inner product, (U, E) and (I, E), without chance: nothing dropped or pruned.
+
+        Of several processes each has its columns of them, (U, E / P) and (I, E / P).
+        """
 
     def begin_epoch(self, generator: torch.Generator) -> bool:
         """Get ready for an epoch, with draws from ``generator`` (on the model's device) where it needs any.

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import InputError
+from ..nn.by_columns import vector_norm
 from ..nn.factors import side_by_side
 from ..nn.towers import FeatureTower
 from ..options import Options, at_least, option
+from ..world import Part
 from .model import Batch, Inputs, Model
 
 
@@ -45,21 +48,29 @@ class VBPR(Model[VBPROptions]):
     Options = VBPROptions
     node_tables = ("user_table", "item_table")
     min_modalities = 1
+    by_columns = True
     part_names = ("bpr", "regulariser")
 
     def __init__(self, options: VBPROptions, inputs: Inputs):
         super().__init__()
-        self.options = options
+        self.options, self.world = options, inputs.world
         width, generator = options.embedding_size, inputs.generator
-        self.user_table = nn.Parameter(torch.empty(inputs.num_users, 2 * width))  # [gamma_u | theta_u]
-        self.item_table = nn.Parameter(torch.empty(inputs.num_items, width))  # gamma_i
-        for table in (self.user_table, self.item_table):
+        if options.biases and self.world.size > 1:
+            raise InputError(
+                "biases: are one column more, which cannot be dealt out to several processes; leave them out"
+            )
+        self.width = self.world.columns(width)  # d, or this process's part of it
+        users, items = torch.empty(inputs.num_users, 2 * width), torch.empty(inputs.num_items, width)
+        for table in (users, items):
             nn.init.xavier_uniform_(table, generator=generator)
+        self.user_table = self.world.parameter(users, Part(1, groups=2))  # [gamma_u | theta_u]
+        self.item_table = self.world.parameter(items, Part(1))  # gamma_i
         self.content = FeatureTower(  # E, and beta' as one more row of it
             side_by_side(list(inputs.frozen_features().values())),
             width + int(options.biases),
             precision=inputs.precision,
             generator=generator,
+            world=self.world,
         )
         nn.init.zeros_(self.content.first.bias)
         self.item_bias = nn.Parameter(torch.zeros(inputs.num_items, 1)) if options.biases else None  # beta_i
@@ -76,18 +87,18 @@ class VBPR(Model[VBPROptions]):
         items = self._item_rows(F.embedding(ids, self.item_table), self.content(ids), bias)
         positives, negatives = items.tensor_split(2)
         # -ln sigma(x_ui - x_uj), eq. 7; the 1e-10 that the published code adds to sigma is lost in its rounding.
-        ranking = -F.logsigmoid((users * (positives - negatives)).sum(1)).mean()
+        ranking = -F.logsigmoid(self.world.total((users * (positives - negatives)).sum(1))).mean()
         regulariser = self._regulariser(users, positives, negatives)
         return torch.stack([ranking, self.options.reg_weight * regulariser])
 
     def _regulariser(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """Of the rows of triples, (B, 2 d) each but for biases, which are left free."""
-        width, batch = self.options.embedding_size, users.shape[0]
+        width, batch = self.width, users.shape[0]
         if self.options.regulariser == "norms":
             rows = torch.stack([users, positives, negatives])[:, :, : 2 * width]
-            return torch.linalg.vector_norm(rows, dim=(1, 2)).sum() / batch
+            return vector_norm(self.world, rows, dim=(1, 2)).sum() / batch
         learned = torch.cat([users[:, : 2 * width], positives[:, :width], negatives[:, :width]], dim=1)
-        return learned.square().sum() / (2 * batch)
+        return self.world.total(learned.square().sum()) / (2 * batch)
 
     def _user_rows(self, factors: Tensor) -> Tensor:
         """(n, 2 d), with a 1 behind it for an item's bias to be multiplied by."""

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..kernels import CSRGraph, normalize_rows_with_norms, propagate
+from ..kernels import CSRGraph, propagate
 from ..options import Options, at_least, option
+from ..world import ALONE, Part, World
+from .by_columns import normalize_rows_with_norms
 from .factors import Factors
 from .tables import mean_squares
 from .towers import feature_towers
@@ -45,6 +47,7 @@ class ContentLightGCN(nn.Module):
         *,
         precision: str,
         generator: torch.Generator,
+        world: World = ALONE,
     ):
         """
         Args:
@@ -53,13 +56,16 @@ class ContentLightGCN(nn.Module):
             options: D, the width of the towers' middle, and L.
             precision: of the towers' products.
             generator: of the initial parameters.
+            world: the processes that have the columns.
         """
         super().__init__()
-        self.user_item, self.layers = user_item, options.n_layers
+        self.user_item, self.layers, self.world = user_item, options.n_layers, world
         num_users = user_item.shape[0] - next(iter(features.values())).shape[0]
-        self.preferences = nn.Parameter(torch.empty(num_users, len(features), options.embedding_size))  # P
+        preferences = torch.empty(num_users, len(features), options.embedding_size)
         for modality in range(len(features)):
-            nn.init.xavier_normal_(self.preferences.data[:, modality], generator=generator)
+            nn.init.xavier_normal_(preferences[:, modality], generator=generator)
+        world.columns(options.embedding_size)
+        self.preferences = world.parameter(preferences, Part(2))  # P
         self.towers = feature_towers(
             features,
             options.embedding_size,
@@ -67,19 +73,21 @@ class ContentLightGCN(nn.Module):
             initial="pytorch",
             precision=precision,
             generator=generator,
+            world=world,
         )
 
     def forward(self) -> tuple[Tensor, Tensor, Tensor]:
         """(U, M, D) and (I, M, D), and the norms of the P_m (U, M), for :meth:`regulariser`."""
         items = [tower().to(self.preferences.dtype) for tower in self.towers]
-        x, norms = normalize_rows_with_norms(self.preferences, items)  # (U + I, M, D)
+        x, norms = normalize_rows_with_norms(self.world, self.preferences, items)  # (U + I, M, D)
         total = propagate(self.user_item, x.flatten(1), layers=self.layers, combine="sum").view_as(x)
         users, items = total.tensor_split([len(self.preferences)])
         return users, items, norms[: len(self.preferences)]
 
     def regulariser(self, norms: Tensor, users: Tensor, weights: Tensor) -> Tensor:
         """The mean squares of the P_m of some users (B,), added up over modalities, and that of alpha (U, M): ()."""
-        return mean_squares(norms, users, self.preferences.shape[2]) + weights.square().mean()
+        width = self.preferences.shape[2] * self.world.size
+        return mean_squares(norms, users, width) + weights.square().mean()
 
 
 def modality_weights(num_users: int, num_modalities: int, generator: torch.Generator) -> nn.Parameter:

@@ -6,13 +6,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..world import ALONE, COLUMNS, World
 
-def node_table(num_users: int, num_items: int, width: int, generator: torch.Generator) -> nn.Parameter:
-    """(U + I, D), users first: Xavier's uniform distribution for the two sides apart, as of two tables."""
+
+def node_table(
+    num_users: int, num_items: int, width: int, generator: torch.Generator, world: World = ALONE
+) -> nn.Parameter:
+    """(U + I, D), users first: Xavier's uniform distribution for the two sides apart, as of two tables.
+
+    Of several processes each has its columns, (U + I, D / P).
+    """
     table = torch.empty(num_users + num_items, width)
     for rows in table.split([num_users, num_items]):
         nn.init.xavier_uniform_(rows, generator=generator)
-    return nn.Parameter(table)
+    world.columns(width)
+    return world.parameter(table, COLUMNS)
 
 
 def mean_squares(norms: Tensor, nodes: Tensor, width: int) -> Tensor:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from ..kernels import project_rows
 from ..kernels.project_rows.precision import FEATURE_DTYPES, products_in, sum_over_rows
 from ..kernels.support import accumulation_dtype
+from ..world import ALONE, ROWS, World
 from .factors import Factors
 from .linear import linear
 
@@ -42,6 +43,7 @@ class FeatureTower(nn.Module):
         generator: torch.Generator,
         trained: bool = False,
         bias: bool = True,
+        world: World = ALONE,
     ):
         """
         Args:
@@ -53,16 +55,19 @@ class FeatureTower(nn.Module):
             generator: of the initial parameters.
             trained: the features, no factors, are parameters themselves, and learn.
             bias: that the first layer has one.
+            world: the processes among whom the items are divided; each has parameters and products of its own.
         """
         super().__init__()
-        self.precision = precision
+        self.precision, self.world, self.num_items = precision, world, features.shape[0]
+        world.columns(dim)
         self.trained_in_bf16 = trained and precision == "bf16"
         self.right = nn.Identity() if isinstance(features, Tensor) else RightFactor(features.right)
         left = features if isinstance(features, Tensor) else features.left
         if trained:
-            self.features = nn.Parameter(left.float().clone())
+            own = left if world.size == 1 else left[world.rows(len(left))]
+            self.features = world.piece(own.float().clone(), ROWS)
         else:
-            self.register_buffer("features", left.to(FEATURE_DTYPES[precision]), persistent=False)
+            self.register_buffer("features", world.own(left, ROWS).to(FEATURE_DTYPES[precision]), persistent=False)
         self.first = linear(features.shape[1], dim if hidden is None else hidden, generator)
         if not bias:
             del self.first.bias
@@ -75,19 +80,36 @@ class FeatureTower(nn.Module):
                 nn.init.xavier_normal_(layer.weight, generator=generator)
 
     def forward(self, items: Tensor | None = None) -> Tensor:
-        """(I, D) float32, or (B, D) of the items (B,) alone."""
-        weight = self.right(self.first.weight)
+        """(I, D) float32, or (B, D) of the items (B,) alone; of several processes each gets its columns of them."""
+        if self.world.size == 1:
+            return self._project(items)
+        if items is None:
+            return self.world.to_columns(self._project(None), self.num_items)
+        own = self.world.rows(self.num_items)
+        places = torch.nonzero((items >= own.start) & (items < own.stop)).flatten()
+        projected = self._project(items[places] - own.start)
+        rows = projected.new_zeros(len(items), projected.shape[1]).index_copy(0, places, projected)
+        return self.world.columns_of_sum(rows)
+
+    def _project(self, items: Tensor | None) -> Tensor:
+        """(I, D), or (B, D) of some, of the items whose features are here."""
+        weight, bias, *second = self._parameters_here()
         if items is not None and self.second is None:
-            return project_rows(self.features, items, weight, self.first.bias, precision=self.precision)
+            return project_rows(self.features, items, weight, bias, precision=self.precision)
         if items is None and self.precision == "fp32":
-            out = project_rows(self.features, None, weight, self.first.bias)
+            out = project_rows(self.features, None, weight, bias)
         else:
             features = self.features if items is None else F.embedding(items, self.features)
-            out = self._layer(features.bfloat16() if self.trained_in_bf16 else features, weight, self.first.bias)
+            out = self._layer(features.bfloat16() if self.trained_in_bf16 else features, weight, bias)
         if self.second is not None:
             # In place: only the result is needed to go back, and it is as large as half of H.
-            out = self._layer(F.leaky_relu(out, NEGATIVE_SLOPE, inplace=True), self.second.weight, self.second.bias)
+            out = self._layer(F.leaky_relu(out, NEGATIVE_SLOPE, inplace=True), *second)
         return out.to(self.first.weight.dtype)
+
+    def _parameters_here(self) -> tuple[Tensor, ...]:
+        """Weight and bias of each layer, on the way to rows that this process alone has."""
+        second = () if self.second is None else (self.second.weight, self.second.bias)
+        return self.world.shared(self.right(self.first.weight), self.first.bias, *second)
 
     def _layer(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """A layer in x's precision; its parameters, and so Adam, keep theirs."""

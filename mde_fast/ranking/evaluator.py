@@ -13,6 +13,8 @@ from ..data.dataset import InteractionDataset, Split
 from ..errors import InputError
 from ..kernels import CSRGraph, topk
 from ..kernels.topk.primitives import mask_seen, select
+from ..world import ALONE, World
+from .by_columns import rank_by_columns
 from .options import METRICS
 from .scores import require_scores, require_vectors
 
@@ -27,14 +29,23 @@ class Evaluator:
     """Ranks all items for the users of a split and measures how high their held-out items come.
 
     Items that the user has in TRAIN are never ranked; all others are, also those never trained on.
+
+    Of several processes each has its columns of the embeddings, ranks for its share of the users, and gets the metrics
+    of all.
     """
 
-    def __init__(self, dataset: InteractionDataset, cutoffs: Sequence[int], device: torch.device | str = "cpu"):
+    def __init__(
+        self,
+        dataset: InteractionDataset,
+        cutoffs: Sequence[int],
+        device: torch.device | str = "cpu",
+        world: World = ALONE,
+    ):
         held_out = {
             part: split.matrix(dataset.num_users, dataset.num_items)
             for part, split in (("valid", dataset.valid), ("test", dataset.test))
         }
-        self._prepare(dataset.train_matrix, held_out, cutoffs, device)
+        self._prepare(dataset.train_matrix, held_out, cutoffs, device, world)
 
     @classmethod
     def from_interactions(
@@ -70,11 +81,14 @@ class Evaluator:
         self._prepare(_matrix_of_pairs("train", train, num_users, num_items), matrices, cutoffs, device)
         return self
 
-    def _prepare(self, train: scipy.sparse.csr_matrix, held_out: dict, cutoffs: Sequence[int], device) -> None:
+    def _prepare(
+        self, train: scipy.sparse.csr_matrix, held_out: dict, cutoffs: Sequence[int], device, world: World = ALONE
+    ) -> None:
         self.cutoffs = sorted(set(cutoffs))
         self.device = torch.device(device)
         self.seen = CSRGraph.from_scipy(train, constant=1.0).to(self.device)
         self.held_out = held_out
+        self.world = world
 
     def __call__(self, user_vectors: Tensor, item_vectors: Tensor, part: str) -> dict[str, float]:
         """Metrics of ``part`` (``valid`` or ``test``) for embeddings (U, E), (I, E), averaged over its users.
@@ -92,7 +106,12 @@ class Evaluator:
     ) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """The metrics of each of the B users of ``part``, (B,) for each metric and cut-off, and those users (B,)."""
         ranked, users = self.rank(user_vectors, item_vectors, part)
-        return ranked_metrics(ranked, self.held_out[part][users], self.cutoffs), users
+        own = users[self.world.rows(len(users))]
+        values = ranked_metrics(ranked, self.held_out[part][own], self.cutoffs)
+        if self.world.size == 1:
+            return values, users
+        rows = torch.from_numpy(np.stack(list(values.values()), axis=1))  # (B / P, metrics)
+        return dict(zip(values, self.world.rows_of_all(rows, len(users)).numpy().T)), users
 
     def of_scores(self, score: Callable[[Tensor], Tensor], part: str, *, batch_size: int = 256) -> dict[str, float]:
         """The same for a model that is no inner product.
@@ -115,16 +134,21 @@ class Evaluator:
         return np.flatnonzero(np.diff(self.held_out[part].indptr))
 
     def rank(self, user_vectors: Tensor, item_vectors: Tensor, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """(B, K) items ranked for the B users of a split, K the largest cut-off, and those users (B,)."""
+        """(B, K) items ranked for the B users of a split, K the largest cut-off, and those users (B,).
+
+        Of several processes each ranks for its share of them alone, (B / P, K).
+        """
         users = self.users(part)
         num_users, num_items = self.seen.shape
-        _, items = topk(
+        vectors = (
             require_vectors(user_vectors, "user", num_users).to(self.device),
             require_vectors(item_vectors, "item", num_items).to(self.device),
-            self.cutoffs[-1],
-            users=torch.from_numpy(users).to(self.device),
-            seen=self.seen,
         )
+        rows, k = torch.from_numpy(users).to(self.device), self.cutoffs[-1]
+        if self.world.size > 1:
+            items = rank_by_columns(self.world, *vectors, rows, k, self.seen)
+        else:
+            _, items = topk(*vectors, k, users=rows, seen=self.seen)
         return items.cpu().numpy(), users
 
     @torch.no_grad()

@@ -31,8 +31,10 @@ def in_notebook() -> bool:
     return hasattr(shell, "kernel")
 
 
-def progress_bar(iterable: Iterable | None = None, **settings: Any) -> tqdm:
-    """A bar on terminals and in notebooks, none where the output goes to a file."""
+def progress_bar(iterable: Iterable | None = None, *, shown: bool = True, **settings: Any) -> tqdm:
+    """A bar on terminals and in notebooks, none where the output goes to a file or it is not to be ``shown``."""
+    if not shown:
+        return tqdm(iterable, disable=True, **settings)
     if not in_notebook():
         return tqdm(iterable, disable=None, **settings)
     if importlib.util.find_spec("ipywidgets") is None:

@@ -20,13 +20,17 @@ from ..nn.feature_rank import FeatureRank
 from ..training.memory import keep_freed_memory
 from ..training.options import TrainingOptions
 from ..training.precision import product_times, slower_than_float32
+from ..world import ALONE, World, local_rank
 from .config import Config, with_options
 
 logger = logging.getLogger("mde_fast")
 
 
-def make_dataset(config: Config, *, with_features: bool = True) -> InteractionDataset:
-    """The dataset that a configuration names; its features only when the model needs them."""
+def make_dataset(config: Config, *, with_features: bool = True, world: World = ALONE) -> InteractionDataset:
+    """The dataset that a configuration names; its features only when the model needs them.
+
+    Several processes map files of features instead of reading them: each keeps its rows alone.
+    """
     options = config.data
     return load_dataset(
         options.dataset,
@@ -41,11 +45,14 @@ def make_dataset(config: Config, *, with_features: bool = True) -> InteractionDa
         split_column=options.split_column,
         require_real=options.require_real,
         use_features=with_features and find_model(config.model).min_modalities > 0,
+        map_features=world.size > 1,
     )
 
 
-def make_device(options: TrainingOptions) -> torch.device:
+def make_device(options: TrainingOptions, world: World = ALONE) -> torch.device:
     """The device that the options ask for. The process's operators run as they say from now on, on a GPU on that one.
+
+    Of several processes each takes the GPU of its number on its machine.
 
     Raises:
         InputError: it is not there, or cannot compute in the precision or with the operators asked for.
@@ -62,6 +69,15 @@ def make_device(options: TrainingOptions) -> torch.device:
         raise InputError(f"device: {name} does not exist, this machine has {torch.cuda.device_count()} CUDA device(s)")
     if options.precision == "tf32" and kind == "cpu":
         raise InputError("precision: tf32 exists on CUDA devices only; use fp32 or bf16")
+    if kind == "cuda" and world.size > 1:
+        if number:
+            raise InputError(f"device: {options.device} is one GPU for {world.size} processes; name cuda, or cpu")
+        number, there = str(local_rank()), torch.cuda.device_count()
+        if local_rank() >= there:
+            raise InputError(
+                f"device: {there} GPU(s) for more processes here; use --nproc-per-node {there}, or --device cpu"
+            )
+        name = f"cuda:{number}"
     if number:
         torch.cuda.set_device(int(number))  # streams, graphs and kernels go to the current device
     dispatch.prefer(None if options.operators == "auto" else options.operators)
@@ -99,12 +115,18 @@ def _say_float32_is_used() -> None:
 
 
 def make_model(
-    config: Config, dataset: InteractionDataset, device: torch.device, *, cache: GraphCache | None = None
+    config: Config,
+    dataset: InteractionDataset,
+    device: torch.device,
+    *,
+    cache: GraphCache | None = None,
+    world: World = ALONE,
 ) -> Model:
     """The model with its initial parameters, which depend on the seed alone, on a device.
 
     Args:
         cache: where finished graphs and factors are kept; default: the folder that ``config`` names.
+        world: the processes that train it, each of which has its part.
 
     Raises:
         InputError: the dataset lacks what the model needs.
@@ -119,6 +141,13 @@ def make_model(
     if config.training.storage == "bf16" and not model.node_tables:
         able = ", ".join(name for name in model_names() if find_model(name).node_tables)
         raise InputError(f"storage: {config.model} is stored in fp32 alone; bf16 is for {able}")
+    if world.size > 1 and not model.by_columns:
+        raise InputError(
+            f"{config.model}: mixes the columns of its embeddings, so {world.size} processes cannot divide them; train "
+            f"it without torchrun, or choose {', '.join(name for name in model_names() if find_model(name).by_columns)}"
+        )
+    if world.size > 1 and config.training.storage == "bf16":
+        raise InputError("storage: bf16 rounds by chance and is for one process; leave torchrun or --storage out")
     keep_freed_memory()  # graph building and, on a CPU, training allocate the same large blocks over and over
     cache = cache or GraphCache(graph_folder(config.data))
     inputs = Inputs(
@@ -129,11 +158,17 @@ def make_model(
         precision=config.training.precision,
         generator=torch.Generator().manual_seed(config.training.seed),
         rank=FeatureRank(config.training.feature_rank, cache),
+        world=world,
     )
-    built = model.build(config.hyper, inputs)
+    made = None
+    for turn in (True, False) if world.size > 1 else (True,):  # the first fills the cache that the others read
+        with world.together():
+            if world.is_first is turn:
+                made = model.build(config.hyper, inputs)
+    assert made is not None
     if config.training.storage == "bf16":
-        built.store_tables(torch.bfloat16)
-    return built.to(device)
+        made.store_tables(torch.bfloat16)
+    return made.to(device)
 
 
 def _count(modalities: int) -> str:

@@ -7,7 +7,8 @@ import logging
 import platform
 import shlex
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ..training.memory import releases_memory
 from ..training.precision import product_times, slower_than_float32
 from ..training.progress import duration
 from ..training.trainer import Trainer, TrainingError, require_negatives
+from ..world import ALONE, World
 from .assemble import make_dataset, make_device, make_model, require_fast_precision
 from .config import RESUMABLE_CHANGES, Config, changed_options, fixed_options, with_options
 from .log import RunLog
@@ -39,7 +41,12 @@ logger = logging.getLogger("mde_fast")
 
 @releases_memory
 def start_run(
-    config: Config, output: str | Path | None = None, *, notes: Iterable[str] = (), large: Preset | None = None
+    config: Config,
+    output: str | Path | None = None,
+    *,
+    notes: Iterable[str] = (),
+    large: Preset | None = None,
+    world: World = ALONE,
 ) -> dict[str, Any]:
     """Train a model from the beginning.
 
@@ -48,6 +55,7 @@ def start_run(
         output: the run folder to make; default ``runs/<dataset>-<model>-<date>``.
         notes: lines for the log that say where the options come from.
         large: options to take instead where there are many training interactions; a line says so.
+        world: the processes that train together, of which the first writes the folder.
 
     Returns:
         What metrics.json holds.
@@ -56,26 +64,42 @@ def start_run(
         InputError: anything the user gave that cannot be used.
         mde_fast.training.trainer.TrainingError: a loss is not finite.
     """
-    device = make_device(config.training)
-    require_fast_precision(config.training, device)
+    with world.together():
+        device = make_device(config.training, world)
+        require_fast_precision(config.training, device)
     if output is None:
-        output = _new_folder(config)
-    RunFolder.require_new(output)
+        output = world.first_says(str(_new_folder(config)))
+    with world.together():
+        RunFolder.require_new(output)
     with RunLog() as log:
-        dataset = make_dataset(config)
+        with world.together():
+            dataset = make_dataset(config, world=world)
         describe(dataset)
         for note in notes:
             logger.info("%s", note)
         config = _for_its_size(config, large, len(dataset.train))
-        model = make_model(config, dataset, device)
+        model = make_model(config, dataset, device, world=world)
         if model.learns:
             require_negatives(dataset)
-        run = RunFolder.create(output)  # only now: bad input leaves nothing behind
-        with exclusive(run.path, "name another --output"):
-            log.write_to(run)
-            save_catalogue(run, dataset)
-            run.write_text("config.yaml", config.to_yaml())  # last: a run that has one can be resumed
-            return _train(run, config, make_trainer(run, config, model, dataset), dataset)
+        with world.together():
+            run = RunFolder.create(output, world)  # only now: bad input leaves nothing behind
+        with _only_here(run, "name another --output", world):
+            with world.together():
+                log.write_to(run)
+                save_catalogue(run, dataset)
+                run.write_text("config.yaml", config.to_yaml())  # last: a run that has one can be resumed
+            world.begins(str(output))
+            return _train(run, config, make_trainer(run, config, model, dataset, world), dataset)
+
+
+@contextmanager
+def _only_here(run: RunFolder, advice: str, world: World) -> Iterator[None]:
+    """:func:`mde_fast.files.exclusive`, which one process asks for on behalf of all."""
+    with ExitStack() as stack:
+        with world.together():
+            if world.is_first:
+                stack.enter_context(exclusive(run.path, advice))
+        yield
 
 
 def _for_its_size(config: Config, large: Preset | None, interactions: int) -> Config:
@@ -96,17 +120,18 @@ def _new_folder(config: Config) -> Path:
 
 
 @releases_memory
-def resume_run(path: str | Path, changes: dict[str, Any]) -> dict[str, Any]:
+def resume_run(path: str | Path, changes: dict[str, Any], *, world: World = ALONE) -> dict[str, Any]:
     """Continue a run where it stopped, bit for bit as if it never had, given the same device, versions and CPU threads.
 
     Args:
         path: the run folder.
         changes: options to change; only ``epochs``, ``device`` and where files are may be.
+        world: the processes that go on with it; there may be more or fewer than before.
 
     Returns:
         What metrics.json holds.
     """
-    run = RunFolder.open(path)
+    run = RunFolder.open(path, world)
     stored = run.config()
     if run.has("metrics.json") and not run.checkpoints.has("last"):
         raise InputError(f"{path}: is over and has no last checkpoint to go on from; evaluate it, or train anew")
@@ -116,27 +141,32 @@ def resume_run(path: str | Path, changes: dict[str, Any]) -> dict[str, Any]:
             f"only {', '.join(RESUMABLE_CHANGES)} may change"
         )
     config = _with_changes(stored, {"minutes": None, **changes})  # a limit is of one command
-    device = make_device(config.training)
-    with RunLog() as log, exclusive(run.path, "wait for its end"):
+    with world.together():
+        device = make_device(config.training, world)
+    with RunLog() as log, _only_here(run, "wait for its end", world):
         if slower_than_float32(config.training, device):
             logger.warning("bf16 is slower than float32 on this CPU (%s); the run goes on in it", product_times())
-        dataset = make_dataset(config)
+        with world.together():
+            dataset = make_dataset(config, world=world)
+            check_same_dataset(run, dataset)
         describe(dataset)
-        check_same_dataset(run, dataset)
-        model = make_model(config, dataset, device)
+        model = make_model(config, dataset, device, world=world)
         log.write_to(run)
         run.remove_leftovers()
         if run.checkpoints.has("last"):
             require_unchanged(run, run.checkpoints.state("last"), config)
-        trainer = make_trainer(run, config, model, dataset)
-        trainer.restore()
+        trainer = make_trainer(run, config, model, dataset, world)
+        with world.together():
+            trainer.restore()
         if config.training.epochs < trainer.progress.epoch:
             raise InputError(f"epochs: {trainer.progress.epoch} are done already; give as many or more, or none")
         run.write_text("config.yaml", config.to_yaml())
         return _train(run, config, trainer, dataset)
 
 
-def make_trainer(run: RunFolder, config: Config, model: Model, dataset: InteractionDataset) -> Trainer:
+def make_trainer(
+    run: RunFolder, config: Config, model: Model, dataset: InteractionDataset, world: World = ALONE
+) -> Trainer:
     """The trainer of a run."""
     return Trainer(
         model,
@@ -145,6 +175,7 @@ def make_trainer(run: RunFolder, config: Config, model: Model, dataset: Interact
         training=config.training,
         evaluation=config.evaluation,
         kept=fixed_options(config),
+        world=world,
     )
 
 
@@ -153,7 +184,8 @@ def _train(run: RunFolder, config: Config, trainer: Trainer, dataset: Interactio
     if trainer.finished():
         logger.info("%s is finished, there is nothing left to train", run.path)
     else:
-        what = config.model, device, training.precision, training.seed, run.path
+        by = f"{trainer.world.size} processes, " if trainer.world.size > 1 else ""
+        what = config.model, device, by + training.precision, training.seed, run.path
         logger.info("training %s on %s, %s, seed %d -> %s", *what)
     try:
         trainer.fit()

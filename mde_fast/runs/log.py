@@ -41,11 +41,14 @@ class RunLog:
         self.handler.addFilter(lambda record: _current.get() is self)
 
     def write_to(self, run: Folder) -> None:
-        """From now on, and for what was logged before, use this run's log.txt.
+        """From now on, and for what was logged before, use this run's log.txt, unless another process writes it.
 
         Raises:
             InputError: it cannot be written.
         """
+        if not run.writes:
+            self.handler.setTarget(logging.NullHandler())
+            return
         try:
             file = _LogFile(run.path / "log.txt", encoding="utf-8")
         except OSError as error:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files import Checkpoints, Folder
+from ..world import ALONE, World
 from .config import Config, read_config
 
 logger = logging.getLogger("mde_fast")
@@ -32,19 +33,19 @@ class RunFolder(Folder):
         checkpoints: its checkpoints, ``last`` and ``best``.
     """
 
-    def __init__(self, path: str | Path):
-        super().__init__(path)
-        self.checkpoints = Checkpoints(self)
+    def __init__(self, path: str | Path, world: World = ALONE):
+        super().__init__(path, writes=world.is_first)
+        self.checkpoints = Checkpoints(self, world)
 
     @classmethod
-    def create(cls, path: str | Path) -> RunFolder:
+    def create(cls, path: str | Path, world: World = ALONE) -> RunFolder:
         """A folder for a new run, which it becomes with its config.yaml.
 
         Raises:
             InputError: the folder holds a run already, or cannot be written.
         """
         cls.require_new(path)
-        run = cls(path)
+        run = cls(path, world)
         run.checkpoints.make("the run folder")
         return run
 
@@ -58,13 +59,13 @@ class RunFolder(Folder):
             raise InputError(f"{path}: cannot be made, {place} is no folder one can write to; choose another --output")
 
     @classmethod
-    def open(cls, path: str | Path) -> RunFolder:
+    def open(cls, path: str | Path, world: World = ALONE) -> RunFolder:
         """An existing run.
 
         Raises:
             InputError: there is none at this path.
         """
-        run = cls(path)
+        run = cls(path, world)
         if not run.has("config.yaml"):
             raise InputError(f"{path}: not a run folder (no config.yaml in it); give the --output of a training run")
         return run

@@ -24,6 +24,7 @@ from ..options import described, difference
 from ..ranking.evaluator import Evaluator
 from ..ranking.options import EvaluationOptions
 from ..report.console import progress_bar
+from ..world import ALONE, COLUMNS, Part, World, part_of
 from .adam import make_optimizer
 from .options import TrainingOptions
 from .progress import Progress, duration, is_over, needed, time_left
@@ -45,6 +46,8 @@ class Trainer:
     short. The same seed gives the same bits on the same device, with the same versions and number of CPU threads; a
     resumed run is the run that was never stopped.
 
+    Several processes go through the same steps, each with its part of the model; the first one writes for all.
+
     Attributes:
         progress: where it stands. interrupted: a signal asked for a stop. out_of_time: ``minutes`` are over.
     """
@@ -59,6 +62,7 @@ class Trainer:
         evaluation: EvaluationOptions,
         kept: dict[str, Any],
         keep_best: bool = True,
+        world: World = ALONE,
     ):
         """
         Args:
@@ -68,16 +72,22 @@ class Trainer:
             training, evaluation: the rooms' options.
             kept: options that a checkpoint names, so that it is known when they have been edited since.
             keep_best: save the parameters and embeddings of the best epoch.
+            world: the processes that train the model.
         """
+        self.world = world
         self.model, self.checkpoints, self.kept, self.keep_best = model, checkpoints, kept, keep_best
         self.training, self.evaluation = needed(training, model.learns), evaluation
         self.device = model.device
         # The reference looks at values on the CPU, which a graph cannot hold.
         captured = (
-            model.learns and self.device.type == "cuda" and training.cuda_graph and not use_reference(self.device)
+            model.learns
+            and self.device.type == "cuda"
+            and training.cuda_graph
+            and world.size == 1  # which rows of a batch a process has is not known beforehand
+            and not use_reference(self.device)
         )
         self.optimizer = make_optimizer(model, training, capturable=captured)
-        self.evaluator = Evaluator(dataset, evaluation.cutoffs, self.device)
+        self.evaluator = Evaluator(dataset, evaluation.cutoffs, self.device, world)
         self.generator = torch.Generator(self.device).manual_seed(training.seed)
         self.users = torch.from_numpy(dataset.train.users).to(self.device)
         self.items = torch.from_numpy(dataset.train.items).to(self.device)
@@ -85,7 +95,7 @@ class Trainer:
         self.progress = Progress()
         make_step = CapturedStep if captured else TrainingStep
         self.step = make_step(model, self.optimizer, negatives, len(self.users), training.train_batch_size)
-        self.interrupted = self.out_of_time = self.cost_said = False
+        self.asked_to_stop = self.interrupted = self.out_of_time = self.cost_said = False
 
     def fit(self, after_epoch: Callable[[Progress], None] | None = None) -> None:
         """Train until the validation metric has not improved for ``stopping_step`` epochs, or ``epochs`` are over.
@@ -120,7 +130,10 @@ class Trainer:
     def _is_out_of_time(self, seconds: float) -> bool:
         """Whether stopping now is closer to the limit than stopping after another epoch."""
         minutes = self.training.minutes
-        return minutes is not None and seconds + self.progress.seconds_per_epoch() / 2 > 60 * minutes
+        if minutes is None:
+            return False
+        over = seconds + self.progress.seconds_per_epoch() / 2 > 60 * minutes
+        return self.world.any(over and self.world.is_first)  # by one clock
 
     def finished(self) -> bool:
         """Whether there is nothing left to train."""
@@ -144,6 +157,7 @@ class Trainer:
             total=self.step.steps,
             unit="step",
             leave=False,
+            shown=self.world.is_first,
         )
         for step in bar:
             self.step(step)
@@ -152,6 +166,7 @@ class Trainer:
                 self._check_finite()
                 self._say_cost(step + 1 - first, time.perf_counter() - started)
                 bar.set_postfix(loss=f"{float(self.step.parts[step].sum()):.4f}", refresh=False)
+            self.interrupted = self.world.any(self.asked_to_stop)  # after the same step everywhere
             if self.interrupted:
                 bar.close()
                 self.generator.set_state(epoch_start)  # the epoch's draws are made again when it goes on
@@ -186,7 +201,8 @@ class Trainer:
         started = time.perf_counter()
         users, items = self.model.embeddings()
         self.vectors = users.float(), items.float()
-        if not all(torch.isfinite(vectors).all() for vectors in self.vectors):  # an update went wrong after its loss
+        finite = all(bool(torch.isfinite(vectors).all()) for vectors in self.vectors)
+        if not self.world.all(finite):  # an update went wrong after its loss
             raise self._not_finite(progress.step, "the embeddings are not finite")
         progress.epoch, progress.step = progress.epoch + 1, 0
         valid = self.evaluator(*self.vectors, "valid")
@@ -222,7 +238,7 @@ class Trainer:
     def result(self) -> dict[str, Any]:
         """Validation and test metrics of the best epoch, and the times; reads the best checkpoint."""
         progress = self.progress
-        _, tensors = self.checkpoints.load("best")
+        _, tensors = self.checkpoints.load("best", self._part)
         test = self.evaluator(tensors["user_embeddings"], tensors["item_embeddings"], "test")
         history = progress.history
         return {
@@ -240,7 +256,7 @@ class Trainer:
         tensors |= {"user_embeddings": user_vectors, "item_embeddings": item_vectors}
         row = self.progress.history[-1]
         state = {"epoch": row["epoch"], "valid": row["valid"], "options": self.kept}
-        self.checkpoints.save("best", state, tensors)
+        self.checkpoints.save("best", state, tensors, self._part)
 
     def _save_last(self) -> None:
         progress = self.progress
@@ -249,7 +265,20 @@ class Trainer:
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
         tensors |= {"generator": self.generator.get_state(), "step_parts": self.step.parts}
         state = {**vars(progress), "options": self.kept, "made_on": self._made_on()}
-        self.checkpoints.save("last", state, tensors)
+        self.checkpoints.save("last", state, tensors, self._part)
+
+    def _part(self, name: str) -> Part | None:
+        """Which part of a checkpoint's tensor this process has: of parameters, what Adam keeps of them, embeddings."""
+        if name in ("user_embeddings", "item_embeddings"):
+            return COLUMNS
+        kind, _, rest = name.partition(".")
+        if kind == "model":
+            parameter = dict(self.model.named_parameters()).get(rest)
+        elif kind == "optimizer":
+            parameter = self.optimizer.param_groups[0]["params"][int(rest.partition(".")[0])]
+        else:
+            parameter = None
+        return None if parameter is None else part_of(parameter)
 
     def restore(self) -> None:
         """Continue from the last checkpoint, which is one of a training with these options."""
@@ -258,7 +287,7 @@ class Trainer:
             logger.info("%s: no checkpoint yet, starting from the beginning", folder.path)
             folder.write_lines("metrics.jsonl", [])
             return
-        state, tensors = self.checkpoints.load("last")
+        state, tensors = self.checkpoints.load("last", self._part)
         self.progress = Progress(**{name: state[name] for name in vars(self.progress)})
         logger.info("%s: %d epochs and %d steps are done", folder.path, self.progress.epoch, self.progress.step)
         then, now = state.get("made_on", {}), self._made_on()
@@ -287,6 +316,7 @@ class Trainer:
         return {
             "device": "cpu" if on_cpu else torch.cuda.get_device_name(self.device),
             "CPU threads": torch.get_num_threads(),
+            "processes": self.world.size,
             "torch": torch.__version__,
             "operators": implementation_in_full(self.device),
             "measured": winners(self.device),
@@ -294,12 +324,15 @@ class Trainer:
 
     @contextmanager
     def _stop_on_signal(self):
-        """The first Ctrl-C or SIGTERM asks for a stop after the step; a second one is not held back."""
+        """The first Ctrl-C or SIGTERM asks for a stop after the step; a second one is not held back.
+
+        Unless there are several processes: torchrun kills those that take more than 30 seconds.
+        """
 
         def ask(number, frame):
-            if self.interrupted:
+            if self.asked_to_stop and self.world.size == 1:
                 raise KeyboardInterrupt
-            self.interrupted = True
+            self.asked_to_stop = True
 
         signals = (signal.SIGINT, signal.SIGTERM)
         try:

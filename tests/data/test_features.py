@@ -8,6 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from mde_fast.data import load_dataset
+from mde_fast.errors import InputError
 
 RNG = np.random.default_rng(0)
 CSV = "user,item,split\na,x,0\na,b,1\na,0012,2\n"
@@ -353,3 +354,24 @@ def test_without_features(mmrec, refused):
         load_dataset(folder, require_real=True)
     dataset = load_dataset(folder, require_real=True, use_features=False)
     assert dataset.data == "real" and dataset.features == {}
+
+
+def test_mapped_features_are_the_file(with_array):
+    """The same numbers, of which none were read into memory of this process's own; writing does not reach the file."""
+    content = matrix()
+    folder = with_array(content)
+    (found,) = load_dataset(folder, map_features=True).features.values()
+    np.testing.assert_array_equal(found, content)
+    base = found
+    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        base = base.base
+    assert isinstance(base, np.memmap)
+    found[0] = 0
+    (again,) = load_dataset(folder).features.values()
+    np.testing.assert_array_equal(again, content)
+
+
+def test_a_mapped_pickle_is_refused(with_array):
+    array = np.array([{"image": 1}, None, 3], dtype=object)
+    with pytest.raises(InputError, match="pickle"):
+        load_dataset(with_array(array), map_features=True)

@@ -98,10 +98,10 @@ def test_a_best_checkpoint_ahead_of_the_last_is_harmless(training, shop, resumed
     """The best checkpoint is written first; the end may come between the two."""
     save, best = Checkpoints.save, metrics(finished)["best_epoch"]
 
-    def interrupted(self, kind, state, tensors):
+    def interrupted(self, kind, state, *tensors):
         if (kind, state["epoch"]) == ("last", best):
             raise KeyboardInterrupt
-        save(self, kind, state, tensors)
+        save(self, kind, state, *tensors)
 
     with monkeypatch.context() as patched:
         patched.setattr(Checkpoints, "save", interrupted)
@@ -262,7 +262,7 @@ def test_from_another_kind_of_device(halfway, resumed):
 
 def test_with_another_number_of_threads_it_says_that_bits_may_differ(halfway, resumed):
     state, tensors = RunFolder(halfway).checkpoints.load("last")
-    machine = {"device": "cpu", "CPU threads": torch.get_num_threads(), "torch": torch.__version__}
+    machine = {"device": "cpu", "CPU threads": torch.get_num_threads(), "torch": torch.__version__, "processes": 1}
     cpu = torch.device("cpu")
     assert set(state["made_on"].pop("measured").values()) <= {"native", "torch"}
     assert state["made_on"] == {**machine, "operators": implementation_in_full(cpu)}

@@ -434,8 +434,8 @@ def test_pruning_begins_where_a_run_may_stop_early(searching, monkeypatch, prune
 def test_checkpoints_do_not_pile_up(searched, monkeypatch):
     save, kept = Checkpoints.save, []
 
-    def watched(self, kind, state, tensors):
-        save(self, kind, state, tensors)
+    def watched(self, kind, state, *tensors):
+        save(self, kind, state, *tensors)
         kept.append(len(list(FOLDER.rglob("*.safetensors"))))
 
     monkeypatch.setattr(Checkpoints, "save", watched)

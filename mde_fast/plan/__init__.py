@@ -1,0 +1,1 @@
+"""What a training by so many processes needs: memory, messages and time, from formulas (docs/scale.md)."""
