@@ -179,16 +179,16 @@ def sort_entries_kernel(
     order_ptr,  # (3 * B,) entries in that order, as bpr_backward takes them
     ends_ptr,  # (3 * B,) where the entries of the same row end
     batch,
-    BLOCK_E: tl.constexpr,
+    BLOCK_P: tl.constexpr,
     BLOCK_O: tl.constexpr,
 ):
     are_items = tl.program_id(1)
     count = batch * (1 + are_items)
-    entries = tl.program_id(0) * BLOCK_E + tl.arange(0, BLOCK_E)
-    if tl.program_id(0) * BLOCK_E < count:
+    entries = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
+    if tl.program_id(0) * BLOCK_P < count:
         rows = load_entries(users_ptr, positives_ptr, negatives_ptr, entries, batch, are_items)
-        place = tl.zeros((BLOCK_E,), dtype=tl.int32)
-        end = tl.zeros((BLOCK_E,), dtype=tl.int32)
+        place = tl.zeros((BLOCK_P,), dtype=tl.int32)
+        end = tl.zeros((BLOCK_P,), dtype=tl.int32)
         for first in range(0, count, BLOCK_O):
             others = first + tl.arange(0, BLOCK_O)
             other_rows = load_entries(users_ptr, positives_ptr, negatives_ptr, others, batch, are_items)
@@ -510,8 +510,8 @@ def sorted_entries(users: Tensor, positives: Tensor, negatives: Tensor) -> tuple
         return tuple((rows, order, torch.searchsorted(rows, rows, right=True)) for rows, order in found)
     found = [torch.empty(3 * batch, dtype=torch.int64, device=users.device) for _ in range(3)]
     # Sixteen entries against 512 at a time: more of these spill registers.
-    sizes = {"BLOCK_E": 16, "BLOCK_O": 512, "num_warps": 8}
-    grid = triton.cdiv(2 * batch, sizes["BLOCK_E"]), 2
+    sizes = {"BLOCK_P": 16, "BLOCK_O": 512, "num_warps": 8}
+    grid = triton.cdiv(2 * batch, sizes["BLOCK_P"]), 2
     sort_entries_kernel[grid](users, positives, negatives, *found, batch, **sizes)
     return tuple(each[:batch] for each in found), tuple(each[batch:] for each in found)
 

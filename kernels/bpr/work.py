@@ -35,7 +35,7 @@ def add_up_losses(args: Arguments) -> Work:
 def sort_entries(args: Arguments) -> Work:
     """Ten operations for two entries, whose rows have 64 bits; all are read again for each block of entries."""
     ids, batch = args["users_ptr"].element_size(), args["batch"]
-    blocks = [-(-count // args["BLOCK_E"]) for count in (batch, 2 * batch)]
+    blocks = [-(-count // args["BLOCK_P"]) for count in (batch, 2 * batch)]
     gathered = ids * (blocks[0] * batch + blocks[1] * 2 * batch)
     return Work(
         streamed=size(args["sorted_ptr"], args["order_ptr"], args["ends_ptr"]),

@@ -124,6 +124,9 @@ class Trainer:
                 if after_epoch is not None:
                     after_epoch(progress)
                 self.out_of_time = self._is_out_of_time(time.monotonic() - started)
+            self.interrupted = self.world.any(
+                self.asked_to_stop
+            )  # in the last evaluation: for whoever goes on after it
         if self.finished() and progress.epoch < self.training.epochs:
             logger.info("no improvement for %d epochs: stopped early", self.training.stopping_step)
 

@@ -74,7 +74,7 @@ def test_the_page_from_top_to_bottom(what_a_user_has, command):
             exec(compile(content, f"coming_from_mmrec.md: {content[:40]!r}", "exec"), names)
     lines = Path("top20.tsv").read_text().splitlines()
     assert lines[0].split("\t")[:2] == ["id", "top_0"] and len(lines) == 1 + 60
-    assert len(Path("recommendations.csv").read_text().splitlines()) == 1 + 60 * 20
+    assert len(pq.read_table("recommendations.parquet")) == 60 * 20
     assert names["own_ids"][2] == "SKU 10"
     assert len(names["results"]) == 4
 
