@@ -114,6 +114,7 @@ class _Process:
             stderr=subprocess.STDOUT,
             env={**os.environ, **dict(stage.environment)},
             start_new_session=True,
+            preexec_fn=_heed_interrupts,
         )
 
     def outcome(self) -> Outcome | None:
@@ -135,6 +136,11 @@ class _Process:
     def kill(self) -> None:
         self.killed = True
         os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def _heed_interrupts() -> None:
+    """What a shell starts in the background ignores SIGINT, and so would all that it starts: no stage would save."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def fingerprint(root: Path, folders: Iterable[str]) -> str:

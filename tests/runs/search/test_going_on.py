@@ -126,12 +126,12 @@ def test_handlers_are_put_back(searching):
 
 def test_the_time_is_up(searching, searched):
     flags = ["--trials", 3, "--epochs", 10**6, "--stopping-step", 10**6]
-    outcome = searching(*flags, "--timeout", "1.5s")
+    outcome = searching(*flags, "--timeout", "4s")
     assert outcome.status == 0 and "trial 0: the time is up; the same command goes on with it" in outcome.out
     (row,) = report_of()["trials"]
     assert row["state"] == "waiting" and rows_of(0) >= 1
     done = rows_of(0)
-    assert searching(*flags, "--timeout", "1.5s").status == 0
+    assert searching(*flags, "--timeout", "4s").status == 0
     assert rows_of(0) > done and states() == ["FAIL", "FAIL", "WAITING"]
 
 
