@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -60,6 +61,15 @@ class Folder:
             return
         with self.writing(name), open(self.path / name, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+
+    def save_array(self, name: str, array: np.ndarray) -> None:
+        """As a ``.npy`` file, of plain numbers."""
+
+        def write(path: Path) -> None:
+            with open(path, "wb") as file:  # np.save would add an ending to the name
+                np.save(file, array, allow_pickle=False)
+
+        self.write(name, write)
 
     def save_tensors(self, name: str, tensors: dict[str, torch.Tensor]) -> None:
         """As a safetensors file."""

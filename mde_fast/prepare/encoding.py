@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from ..errors import InputError
 from ..files.folder import Folder
 from ..report.console import progress_bar
 from .encoders import Encoder
@@ -43,12 +44,16 @@ def encode(
         load: makes the encoder, when something is left to do.
         name: of the model that was asked for.
         folder: where finished pieces are kept until :func:`forget`.
+
+    Raises:
+        InputError: no item has any content.
     """
     present = [row for row, content in enumerate(contents) if content]
+    if not present:
+        raise InputError(f"{modality}: no item has any; name other columns or folders, or leave {modality}s out")
     pieces = Folder(folder / f".{modality}-{_fingerprint(name, [made_of[row] for row in present])}")
     pieces.make(f"the pieces of {modality}")
     starts = range(0, len(present), PIECE)
-    encoder = ""
     loaded: Encoder | None = None
     with progress_bar(total=len(present), desc=modality, unit="item", leave=False) as bar:
         for number, start in enumerate(starts):
@@ -56,7 +61,7 @@ def encode(
             if not pieces.has(f"{number}.npy"):
                 loaded = loaded or load()
                 features = np.ascontiguousarray(loaded.encode([contents[row] for row in rows]), dtype=np.float32)
-                pieces.write(f"{number}.npy", lambda path, features=features: _save(path, features))
+                pieces.save_array(f"{number}.npy", features)
                 pieces.write_json("encoder.json", {"encoder": loaded.name})
             bar.update(len(rows))
     encoder = pieces.load_json("encoder.json", ("encoder",))["encoder"]
@@ -74,11 +79,6 @@ def forget(folder: Path, modality: str) -> None:
     """Remove the pieces of a modality, also those of other contents or models."""
     for pieces in folder.glob(f".{modality}-*"):
         shutil.rmtree(pieces, ignore_errors=True)
-
-
-def _save(path: Path, features: np.ndarray) -> None:
-    with open(path, "wb") as file:
-        np.save(file, features, allow_pickle=False)
 
 
 def _fingerprint(name: str, made_of: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ class Steps:
         """Record what a step left, and hand it on.
 
         Raises:
-            InputError: nothing.
+            InputError: it left none.
         """
         counts = len(interactions), len(interactions.user_ids), len(interactions.item_ids)
         if not counts[0]:

@@ -139,18 +139,15 @@ def _filtered(wishes: Wishes) -> tuple[Interactions, Steps]:
     if wishes.min_rating is not None:
         kept = steps.add(f"rated {wishes.min_rating:g} or more", at_least_rated(kept, wishes.min_rating))
     if wishes.since is not None or wishes.until is not None:
-        ends = [None if end is None else _moment(end, name) for name, end in _ends(wishes)]
-        said = " ".join(f"{name} {end}" for name, end in _ends(wishes) if end is not None)
-        kept = steps.add(said, within(kept, *ends))
+        given = {name: end for name, end in (("since", wishes.since), ("until", wishes.until)) if end is not None}
+        ends = {name: _moment(end, name) for name, end in given.items()}
+        said = " ".join(f"{name} {end}" for name, end in given.items())
+        kept = steps.add(said, within(kept, ends.get("since"), ends.get("until")))
     kept = steps.add("each pair once", once(kept))
     if wishes.min_user > 1 or wishes.min_item > 1:
         said = f"users with {wishes.min_user} or more, items with {wishes.min_item} or more"
         kept = steps.add(said, core(kept, wishes.min_user, wishes.min_item))
     return kept, steps
-
-
-def _ends(wishes: Wishes) -> tuple[tuple[str, str | None], tuple[str, str | None]]:
-    return ("since", wishes.since), ("until", wishes.until)
 
 
 def _moment(text: str, name: str) -> float:
@@ -194,13 +191,8 @@ def _write_features(folder: Folder, catalogue: Catalogue, wishes: Wishes) -> dic
                 f"{missing:,}",
                 f"{count:,}",
             )
-        folder.write(f"{name}_feat.npy", lambda path, matrix=features.matrix: _save(path, matrix))
+        folder.save_array(f"{name}_feat.npy", features.matrix)
     return made
-
-
-def _save(path: Path, matrix: np.ndarray) -> None:
-    with open(path, "wb") as file:
-        np.save(file, matrix, allow_pickle=False)
 
 
 def _record(made: Features) -> dict[str, Any]:

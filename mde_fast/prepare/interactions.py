@@ -98,7 +98,7 @@ def open_table(path: Path) -> DelimitedFile | ParquetFile | TableInMemory:
     """
     if path.name in MOVIELENS:
         return _without_header(path, MOVIELENS[path.name])
-    if ending(path) in JSON_LINES or path.suffix in JSON_LINES or _ending_of_json(path) in JSON_LINES:
+    if (Path(path.stem).suffix if path.suffix == ".gz" else path.suffix) in JSON_LINES:
         return _json_lines(path)
     if ending(path) == ".parquet":
         return ParquetFile(path)
@@ -108,10 +108,6 @@ def open_table(path: Path) -> DelimitedFile | ParquetFile | TableInMemory:
             ".gz), or MovieLens' ratings.dat or u.data"
         )
     return DelimitedFile(path, ",;\t", quoted=True)
-
-
-def _ending_of_json(path: Path) -> str:
-    return Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
 
 
 def _json_lines(path: Path) -> TableInMemory:

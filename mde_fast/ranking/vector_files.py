@@ -91,10 +91,6 @@ def export_vectors(
 def _write_vectors(folder: Folder, kind: str, vectors: Tensor, ids: list[Any]) -> None:
     matrix = np.ascontiguousarray(vectors.numpy())
 
-    def write_npy(path: Path) -> None:
-        with open(path, "wb") as file:  # np.save would add an ending to the name
-            np.save(file, matrix, allow_pickle=False)
-
     def write_parquet(path: Path) -> None:
         named, width = id_column(ids), matrix.shape[1]
         types = [("id", named.type), ("vector", pa.list_(pa.float32(), width))]
@@ -105,7 +101,7 @@ def _write_vectors(folder: Folder, kind: str, vectors: Tensor, ids: list[Any]) -
                 lists = pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), width)
                 writer.write_table(pa.table([named.slice(start, len(block)), lists], schema=schema))
 
-    folder.write(f"{kind}_vectors.npy", write_npy)
+    folder.save_array(f"{kind}_vectors.npy", matrix)
     folder.write(f"{kind}_vectors.parquet", write_parquet)
 
 

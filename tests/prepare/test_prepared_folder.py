@@ -115,6 +115,12 @@ def test_what_is_encoded_is_not_encoded_again(products, letters, monkeypatch):
     assert len(letters.asked) == 20 and not np.array_equal(np.load("shop/text_feat.npy"), whole)
 
 
+def test_content_that_no_item_has_is_refused(products, letters):
+    with pytest.raises(InputError, match="^image: no item has any; name other columns or folders, or leave"):
+        main([*WITH_TEXTS, "--image-column=photo"])
+    assert not Path("shop/prepare.json").exists()
+
+
 def test_the_same_command_gives_the_same_bytes(products, letters):
     main(WITH_TEXTS)
     first = {path.name: path.read_bytes() for path in Path("shop").iterdir()}
